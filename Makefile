@@ -1,0 +1,37 @@
+# Every command of the project; nothing is hidden behind another tool.
+PY      := .venv/bin/python
+EXTRAS  := dev,postgres,local-llm
+
+.PHONY: setup demo up test campaign lint gen release clean
+
+setup: .stamps/setup ## venv, package, Envoy, sandbox tool; a second run skips what is there
+
+.stamps/setup: pyproject.toml scripts/setup.sh
+	scripts/setup.sh "$(EXTRAS)"
+	@mkdir -p .stamps && touch $@
+
+demo: setup ## rent a machine on this host and show everything
+	$(PY) -m controlplane demo
+
+up: setup ## run the plane in the foreground
+	.venv/bin/gpuplane up
+
+test: setup ## everything that must hold, within ten minutes on two cores
+	$(PY) -m pytest -q -n 2 --dist loadgroup tests
+	$(MAKE) --no-print-directory lint
+
+campaign: setup ## the long runs
+	$(PY) -m tests.simulation --seeds 20000
+	$(PY) -m pytest -q -m slow --override-ini addopts= tests
+
+lint: setup ## style, types, arrows, protos, generated code
+	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	.venv/bin/mypy
+	PYTHONPATH=src:gen/python .venv/bin/lint-imports --no-logo
+	scripts/gen.sh --check
+
+gen: setup ## descriptor image and generated Python from proto/
+	scripts/gen.sh
+
+release: gen ## freeze the published API: what `buf breaking` compares with
+	cp gen/gpuplane.binpb gen/released.binpb

@@ -1,0 +1,43 @@
+"""What can be rented now: offers, and the requirements a caller may state instead of naming one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Tier(StrEnum):
+    """How firmly the marketplace lends the machine."""
+
+    ON_DEMAND = "on_demand"
+    SPOT = "spot"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One rentable thing at one provider, as last seen.
+
+    `id` is `<provider>-<vendor id>` in every API. Times are microseconds since the epoch (UTC), prices
+    nano-units of `currency` per hour for the whole offer (all of its GPUs).
+    """
+
+    id: str
+    provider: str
+    gpu_type: str  # canonical name of domain.gpus, or "cpu"
+    gpu_count: int  # 0 for a CPU offer
+    vram_gb: int  # of one GPU
+    cpu_count: int
+    memory_gb: int
+    disk_gb: int  # the most that may be asked for
+    region: str  # "na", "eu", "apac" or ""
+    location: str  # the provider's own words
+    tier: Tier
+    price_nano_per_hour: int
+    currency: str
+    available: int  # units that could be rented now
+    seen_at: int
+    reliability: float | None = None  # 0..1
+    cuda_version: float | None = None
+    max_duration_s: int = 0  # 0: no limit known
+    simulated: bool = False  # pretend hardware; said wherever the offer shows
+    host_id: str = ""  # local provider: the host that would run it

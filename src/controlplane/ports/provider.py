@@ -1,0 +1,254 @@
+"""The port to a marketplace: what every provider adapter promises and the outcomes it may report.
+
+Shared rules (reference/providers.md section 1): a create is sent once; an unclear outcome is `Ambiguous` and is
+settled by looking the label up; absence is evidence only in a complete listing; an unknown status is `UNKNOWN`, never
+an exception. Every method has its own deadline and raises nothing but `ProviderError` (and `CancelledError`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from controlplane.domain.offer import Offer
+
+
+class ProviderError(Exception):
+    """The provider could not be asked or its answer not be understood; nothing was concluded from it.
+
+    The text is for operators' logs; it never holds a secret and never reaches a client.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class LaunchMode(StrEnum):
+    """What the machine runs beside its SSH server."""
+
+    SSH = "ssh"
+    MODEL = "model"  # an OpenAI-compatible model server
+
+
+@dataclass(frozen=True, slots=True)
+class SshEndpoint:
+    """Where a machine's SSH server listens. `host_key` ("ssh-ed25519 AAAA...") is pinned when known."""
+
+    host: str
+    port: int
+    user: str
+    host_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """Everything a provider needs to make one machine.
+
+    `label` is unique to (deployment, instance, attempt) and is stored at the provider before or with the create.
+    `authorized_keys` are OpenSSH lines of the caller; `probe_key` is the control plane's own public key line, to be
+    installed so that it may run one trivial command and nothing else. `max_price_nano_per_hour` is re-checked at
+    purchase (None: no cap).
+    """
+
+    label: str
+    offer: Offer
+    authorized_keys: tuple[str, ...]
+    probe_key: str
+    disk_gb: int
+    mode: LaunchMode = LaunchMode.SSH
+    image: str = ""
+    model: str = ""  # MODEL: what the server loads and serves
+    model_api_key: str = ""  # MODEL: the bearer the server requires
+    env: Mapping[str, str] = field(default_factory=dict)
+    max_price_nano_per_hour: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The machine exists and has this provider id; it need not be up yet."""
+
+    machine_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stockout:
+    """This offer cannot be had now; try the next one."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The request is wrong for this offer; repeating it will not help."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooDear:
+    """The price at purchase was above the cap; nothing was bought."""
+
+    price_nano_per_hour: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuthFailed:
+    """The provider refused our credential."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoFunds:
+    """The account at the provider cannot pay."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """Refused before any work; ask again after `after_s` seconds."""
+
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """The machine may or may not exist; only the label can tell."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedButUnusable:
+    """The machine exists, cannot be used, and must be destroyed."""
+
+    machine_id: str
+    reason: str
+
+
+LaunchOutcome = (
+    Created | Stockout | Rejected | TooDear | AuthFailed | NoFunds | RateLimited | Ambiguous | CreatedButUnusable
+)
+
+
+class MachineStatus(StrEnum):
+    """A provider's words for a machine, normalised."""
+
+    PROVISIONING = "provisioning"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    PREEMPTED = "preempted"
+    FAILED = "failed"
+    STOPPING = "stopping"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Utilisation:
+    """How busy a machine is, averaged since the last look. None means the provider cannot tell."""
+
+    cpu_percent: float | None = None  # of one core; 250.0 is two and a half cores
+    gpu_percent: float | None = None
+    ssh_sessions: int | None = None  # the control plane's own probe does not count
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine as the provider sees it."""
+
+    id: str
+    label: str
+    status: MachineStatus
+    ssh: SshEndpoint | None = None
+    model_url: str = ""  # MODEL: base URL of the OpenAI-compatible API, ending in /v1
+    message: str = ""
+    price_nano_per_hour: int | None = None
+    created_at: int | None = None  # microseconds, the provider's clock
+    utilisation: Utilisation | None = None
+    host_id: str = ""  # local provider: the host it runs on
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Machines whose label begins with the prefix asked for. Absence means something only when `complete`."""
+
+    complete: bool
+    machines: tuple[Machine, ...]
+
+
+class Destruction(StrEnum):
+    """What became of a destroy."""
+
+    GONE = "gone"  # the provider confirms that nothing is left and nothing is billed
+    PENDING = "pending"  # under way; ask again
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a provider can do and how it wants to be asked. Durations are seconds."""
+
+    logs: bool = False
+    templates: bool = False
+    stop_start: bool = False
+    utilisation: bool = False
+    launch_timeout_s: float = 90.0  # the longest launch() may take
+    call_timeout_s: float = 30.0  # the longest any other call may take
+    listing_delay_s: float = 0.0  # how late a new machine may appear in list()
+    transition_poll_s: float = 5.0  # how often to look while a machine comes up or goes away
+    steady_poll_s: float = 30.0  # how often to look at a running machine
+    start_deadline_s: float = 900.0  # from Created to usable
+    concurrency: int = 16  # launches and destroys under way at once
+
+
+class Provider(Protocol):
+    """One marketplace under one credential."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name: the first part of its offers' ids."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do; constant while the process lives."""
+        ...
+
+    async def offers(self) -> tuple[Offer, ...]:
+        """All that can be rented now. An empty answer means "nothing", never "could not ask"."""
+        ...
+
+    async def launch(self, spec: LaunchSpec) -> LaunchOutcome:
+        """Ask once for one machine. A second call with a label that already has a machine returns that machine
+        where the provider can tell, and is otherwise the caller's mistake."""
+        ...
+
+    async def list(self, label_prefix: str) -> Listing:
+        """Machines by label prefix, dead leftovers included."""
+        ...
+
+    async def describe(self, machine_id: str) -> Machine:
+        """One machine. Status GONE only when the provider positively says so."""
+        ...
+
+    async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
+        """End a machine; idempotent, safe to repeat at any time, also after a restart of the control plane.
+
+        The first call starts the graceful stop (SIGTERM where there is such a thing); the machine is killed once
+        `grace_s` seconds have passed since then. A later call with a smaller grace shortens it; 0 kills at once.
+        Returns at once: PENDING until the provider confirms that nothing is left.
+        """
+        ...
+
+    async def logs(self, machine_id: str, *, tail: int) -> str:
+        """The last `tail` lines of the machine's own log. Raises ProviderError where `capabilities.logs` is false."""
+        ...
+
+    async def close(self) -> None:
+        """Release what this process holds; machines go on."""
+        ...
