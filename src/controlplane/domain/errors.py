@@ -13,7 +13,14 @@ class PlaneError(Exception):
 
     reason = "INTERNAL"
 
-    def __init__(self, message: str, *, reason: str | None = None, retry_after_s: float | None = None, **metadata: object):
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        retry_after_s: float | None = None,
+        **metadata: object,
+    ):
         super().__init__(message)
         self.message = message
         if reason is not None:

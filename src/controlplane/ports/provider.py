@@ -131,7 +131,15 @@ class CreatedButUnusable:
 
 
 LaunchOutcome = (
-    Created | Stockout | Rejected | TooDear | AuthFailed | NoFunds | RateLimited | Ambiguous | CreatedButUnusable
+    Created
+    | Stockout
+    | Rejected
+    | TooDear
+    | AuthFailed
+    | NoFunds
+    | RateLimited
+    | Ambiguous
+    | CreatedButUnusable
 )
 
 

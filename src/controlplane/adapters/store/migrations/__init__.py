@@ -1,0 +1,1 @@
+"""Alembic migrations, run by `gpuplane up` and `gpuplane db migrate`."""

@@ -1,0 +1,88 @@
+"""Bringing a database to this build's schema, and refusing one that is too new.
+
+A database carries `schema_version` (its alembic revision) and `min_compatible`: the oldest schema number whose builds
+may still use it. Old and new replicas run side by side as long as that allows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from controlplane.adapters.store.tables import meta
+from controlplane.ports.ids import Ids
+
+SCHEMA = 1
+"""The number of this build's newest migration."""
+
+MIN_COMPATIBLE = 1
+"""The oldest build's SCHEMA that may run on a database of this build."""
+
+
+class SchemaError(Exception):
+    """The database cannot be used by this build; the text says why and what to do."""
+
+
+def database_path(url: str) -> Path:
+    """The file of a SQLite URL, `sqlite:///path`. Raises SchemaError for anything else."""
+    match = re.fullmatch(r"sqlite:///(.+)", url)
+    if not match:
+        raise SchemaError(f"the database must be sqlite:///PATH; got {url.split('://')[0]}://...")
+    return Path(match[1])
+
+
+def migrate(url: str, ids: Ids, deployment_id: Callable[[], str]) -> str:
+    """Create or upgrade the schema; returns a sentence saying what was done. Blocking: run it off the event loop."""
+    engine = sa.create_engine(url)
+    try:
+        with engine.connect() as connection:
+            before = _check_compatible(connection)
+            config = Config()
+            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            _fill_meta(connection, ids, deployment_id)
+            connection.commit()
+            head = ScriptDirectory.from_config(config).get_current_head()
+    except sa.exc.DBAPIError as error:
+        raise SchemaError(f"the database cannot be opened: {_driver_words(error)}") from error
+    finally:
+        engine.dispose()
+    return f"schema {head}, up to date" if before == str(SCHEMA) else f"schema {before or 'none'} -> {head}"
+
+
+def _driver_words(error: sa.exc.DBAPIError) -> str:
+    return str(error.orig).splitlines()[0] if error.orig else "unknown fault"
+
+
+def _check_compatible(connection: sa.Connection) -> str:
+    if not sa.inspect(connection).has_table("meta"):
+        return ""
+    values: dict[Any, Any] = {row.key: row.value for row in connection.execute(sa.select(meta))}
+    needed = int(values.get("min_compatible", 0))
+    if needed > SCHEMA:
+        raise SchemaError(
+            f"the database needs a gpuplane with schema {needed} or newer; this build has schema {SCHEMA}: upgrade gpuplane"
+        )
+    return str(values.get("schema", ""))
+
+
+def _fill_meta(connection: sa.Connection, ids: Ids, deployment_id: Callable[[], str]) -> None:
+    have: dict[Any, Any] = {row.key: row.value for row in connection.execute(sa.select(meta))}
+    wanted = {"schema": str(max(SCHEMA, int(have.get("schema", 0)))), "min_compatible": str(MIN_COMPATIBLE)}
+    if "epoch" not in have:
+        wanted["epoch"] = ids.entropy(6).hex()
+    if "deployment_id" not in have:
+        wanted["deployment_id"] = deployment_id()
+    for key, value in wanted.items():
+        if key in have:
+            connection.execute(sa.update(meta).where(meta.c.key == key).values(value=value))
+        else:
+            connection.execute(sa.insert(meta).values(key=key, value=value))

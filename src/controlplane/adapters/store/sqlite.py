@@ -1,0 +1,347 @@
+"""The store on SQLite: one writer thread with group commit, bounded indexed reads on the loop thread.
+
+WAL with synchronous=FULL: group commit makes FULL as fast as NORMAL, so nothing returned is ever lost to a power cut.
+Reads that no index bounds go through SQLAlchemy's async engine on aiosqlite.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from controlplane.adapters.store import tables
+from controlplane.adapters.store.batch import (
+    MESSAGE_VERSION,
+    Changes,
+    Loaded,
+    Outcome,
+    all_loads,
+    build_message,
+    decide,
+)
+from controlplane.adapters.store.reports import fold
+from controlplane.adapters.store.statements import CODECS, WITH_MESSAGE, Statement, Statements, query_values
+from controlplane.adapters.store.writer import GroupCommitWriter
+from controlplane.domain.errors import Unavailable
+from controlplane.domain.events import Event, EventKind
+from controlplane.domain.instance import Instance
+from controlplane.domain.operation import Operation
+from controlplane.domain.principal import Scope
+from controlplane.domain.work import WorkItem
+from controlplane.ports.clock import Clock
+from controlplane.ports.ids import Ids
+from controlplane.ports.store import (
+    CountLive,
+    Due,
+    Get,
+    InstanceQuery,
+    LiveInstances,
+    LogWindow,
+    OperationQuery,
+    StoreInfo,
+    UnitOfWork,
+    UsageQuery,
+    UsageRow,
+    Where,
+)
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+BUSY_TIMEOUT_S = 5.0
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection with our settings. WAL readers never wait for the writer."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+def unavailable(error: sqlite3.Error) -> Unavailable:
+    """What a caller may know of a database fault; the rest is in the log."""
+    words = str(error).lower()
+    why = next(
+        (
+            said
+            for sign, said in (
+                ("full", "the disk is full"),
+                ("readonly", "the database is read-only"),
+                ("read-only", "the database is read-only"),
+                ("locked", "the database is locked by another program"),
+                ("busy", "the database is locked by another program"),
+            )
+            if sign in words
+        ),
+        "the database cannot be used",
+    )
+    log.error("store.failed", error=str(error))
+    return Unavailable(f"{why}; nothing was changed, try again")
+
+
+class SqliteStore:
+    """A Store over one SQLite file. One process only."""
+
+    def __init__(
+        self, path: Path, clock: Clock, ids: Ids, committed: Callable[[], None] = lambda: None
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._ids = ids
+        self._sql = Statements("sqlite")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
+        self._write_to = connect(path)
+        self._read_from = connect(path)
+        self._read_from.execute("PRAGMA query_only=ON")
+        self._writer = GroupCommitWriter(self._apply, committed)
+        self._engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
+        self._info: StoreInfo | None = None
+
+    # Writing
+
+    async def run(self, unit: UnitOfWork[T]) -> T:
+        return await self._writer.run(unit)
+
+    async def _apply(self, units: Sequence[UnitOfWork[Any]]) -> list[Outcome]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, units)
+
+    def _commit(self, units: Sequence[UnitOfWork[Any]]) -> list[Outcome]:
+        try:
+            return self._transact(units)
+        except sqlite3.OperationalError as error:
+            raise unavailable(error) from error
+        except sqlite3.Error:
+            # One unit broke a constraint that its decision did not see: it alone fails.
+            if len(units) == 1:
+                log.exception("store.unit_failed")
+                raise
+            return [self._alone(unit) for unit in units]
+
+    def _alone(self, unit: UnitOfWork[Any]) -> Outcome:
+        try:
+            return self._commit([unit])[0]
+        except Exception as error:
+            return Outcome(error=error)
+
+    def _transact(self, units: Sequence[UnitOfWork[Any]]) -> list[Outcome]:
+        database = self._write_to
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            numbers = _Numbers(database)
+            changes, outcomes = decide(units, self._load(units), self._clock.now(), self._ids, numbers)
+            self._write(changes)
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+        return outcomes
+
+    def _load(self, units: Sequence[UnitOfWork[Any]]) -> Loaded:
+        loaded = Loaded()
+        for load in all_loads(units):
+            match load:
+                case Get(table, id):
+                    self._load_rows(loaded, table, self._sql.get(table), id=id)
+                case Where(table, column, value):
+                    self._load_rows(loaded, table, self._sql.where(table, column), value=value)
+                case LiveInstances(account_id):
+                    self._load_rows(loaded, Instance, self._sql.live_instances, account_id=account_id)
+                case CountLive(account_id):
+                    statement = self._sql.count_live
+                    row = self._write_to.execute(
+                        statement.sql, statement.bind(account_id=account_id)
+                    ).fetchone()
+                    loaded.live_counts[account_id] = row[0]
+                case Due():
+                    loaded.due[load] = self._load_due(loaded, load)
+        return loaded
+
+    def _load_rows(self, loaded: Loaded, table: type[Any], statement: Statement, **values: Any) -> None:
+        codec = CODECS[table]
+        for row in self._write_to.execute(statement.sql, statement.bind(**values)):
+            record = codec.decode(row)
+            loaded.rows[table, record.id] = record
+            if table in WITH_MESSAGE and row[-1] == MESSAGE_VERSION:
+                loaded.messages[table, record.id] = row[-2]
+
+    def _load_due(self, loaded: Loaded, load: Due) -> list[str]:
+        statement = self._sql.due
+        left = dict(load.limits)
+        found: list[str] = []
+        # Busy providers' items are skipped here, so look at more rows than are wanted.
+        rows = self._write_to.execute(
+            statement.sql, statement.bind(now=load.now, host_id=load.host_id, limit=load.limit * 4)
+        )
+        for row in rows:
+            item: WorkItem = CODECS[WorkItem].decode(row)
+            if item.provider in left:
+                if left[item.provider] <= 0:
+                    continue
+                left[item.provider] -= 1
+            loaded.rows[WorkItem, item.id] = item
+            found.append(item.id)
+            if len(found) == load.limit:
+                break
+        return found
+
+    def _write(self, changes: Changes) -> None:
+        database = self._write_to
+        for table, id in changes.deletes:
+            database.execute(self._sql.delete(table).sql, (id,))
+        for (table, id), row in changes.puts.items():
+            values = dict(zip(CODECS[table].columns, CODECS[table].encode(row), strict=True))
+            if table in WITH_MESSAGE and (table, id) not in changes.messages:
+                statement = self._sql.update_hidden(table)
+                database.execute(statement.sql, statement.bind(**{f"b_{k}": v for k, v in values.items()}))
+                continue
+            if table in WITH_MESSAGE:
+                values |= {"message": changes.messages[table, id], "message_version": MESSAGE_VERSION}
+            statement = self._sql.upsert(table)
+            database.execute(statement.sql, statement.bind(**values))
+        statement = self._sql.insert_event
+        database.executemany(
+            statement.sql,
+            [
+                statement.bind(
+                    seq=e.seq, id=e.id, kind=e.kind.value, account_id=e.account_id, subject_id=e.subject_id,
+                    at=e.at, body=e.body, final=e.final,
+                )
+                for e in changes.events
+            ],
+        )  # fmt: skip
+
+    # Reading
+
+    def _fetch(self, statement: Statement, **values: Any) -> list[Any]:
+        try:
+            return self._read_from.execute(statement.sql, statement.bind(**values)).fetchall()
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+
+    async def info(self) -> StoreInfo:
+        if self._info is None:
+            values = dict(self._fetch(self._sql.render(sa.select(tables.meta))))
+            self._info = StoreInfo(values["deployment_id"], values["epoch"], values)
+        return self._info
+
+    async def get(self, scope: Scope, table: type[Any], id: str) -> Any:
+        rows = self._fetch(self._sql.get(table), id=id)
+        record = CODECS[table].decode(rows[0]) if rows else None
+        return record if record is not None and scope.sees(getattr(record, "account_id", record.id)) else None
+
+    async def message(self, scope: Scope, table: type[Any], id: str) -> bytes | None:
+        statement = self._sql.message(table, scoped=not scope.is_operator)
+        rows = self._fetch(statement, id=id, account_id=scope.account_id)
+        return await self._fresh(scope, table, id, *rows[0]) if rows else None
+
+    async def _fresh(self, scope: Scope, table: type[Any], id: str, message: bytes, version: int) -> bytes:
+        """The stored message, or a rebuilt one when another build wrote it."""
+        return (
+            message if version == MESSAGE_VERSION else build_message(await self.get(scope, table, id)) or b""
+        )
+
+    async def messages(
+        self, scope: Scope, query: InstanceQuery | OperationQuery, before_id: str, limit: int
+    ) -> list[tuple[str, bytes]]:
+        table = Instance if isinstance(query, InstanceQuery) else Operation
+        statement = self._sql.page(table, query, scoped=not scope.is_operator, first=not before_id)
+        rows = self._fetch(
+            statement, account_id=scope.account_id, before_id=before_id, limit=limit, **query_values(query)
+        )
+        return [(id, await self._fresh(scope, table, id, message, version)) for id, message, version in rows]
+
+    async def select(
+        self, scope: Scope, table: type[Any], where: dict[str, object], before_id: str, limit: int
+    ) -> list[Any]:
+        statement = self._sql.select(table, tuple(where), scoped=not scope.is_operator, first=not before_id)
+        rows = self._fetch(
+            statement, account_id=scope.account_id, before_id=before_id, limit=limit,
+            **{f"w_{column}": value for column, value in where.items()},
+        )  # fmt: skip
+        return [CODECS[table].decode(row) for row in rows]
+
+    async def usage(self, scope: Scope, query: UsageQuery) -> list[UsageRow]:
+        statement = self._sql.usage(scope.account_id, query)
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(statement)).all()
+        return await asyncio.to_thread(fold, [tuple(row) for row in rows], query.bucket)
+
+    async def window(self) -> LogWindow:
+        oldest, newest = self._fetch(self._sql.window)[0]
+        return LogWindow(oldest or 0, newest or 0)
+
+    async def events(self, after_seq: int, limit: int) -> list[Event]:
+        rows = self._fetch(self._sql.events_after, after=after_seq, limit=limit)
+        return [Event(r[0], r[1], EventKind(r[2]), r[3], r[4], r[5], r[6], bool(r[7])) for r in rows]
+
+    async def next_due(self, host_id: str) -> int | None:
+        found: int | None = self._fetch(self._sql.next_due, host_id=host_id)[0][0]
+        return found
+
+    # Upkeep
+
+    async def expire(self, before: int, keep_events: int, limit: int) -> int:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._expire, before, keep_events, limit
+        )
+
+    def _expire(self, before: int, keep_events: int, limit: int) -> int:
+        removed = 0
+        for sql in (
+            "DELETE FROM operations WHERE id IN (SELECT id FROM operations WHERE done_at < ?1 LIMIT ?2)",
+            "DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE created_at < ?1 LIMIT ?2)",
+        ):
+            removed += self._write_to.execute(sql, (before, limit)).rowcount
+        removed += self._write_to.execute(
+            "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ?1"
+            " AND seq <= (SELECT max(seq) FROM events) - ?2 ORDER BY seq LIMIT ?3)",
+            (before, max(1, keep_events), limit),
+        ).rowcount
+        return removed
+
+    async def check(self) -> None:
+        """A write lock and a read, in the writer's thread."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._check)
+
+    def _check(self) -> None:
+        try:
+            self._write_to.execute("BEGIN IMMEDIATE")
+            try:
+                # Writing the same value back fails on a read-only or full disk, and is otherwise rolled back.
+                self._write_to.execute("UPDATE meta SET value = value WHERE key = 'epoch'")
+            finally:
+                self._write_to.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+
+    async def close(self) -> None:
+        await self._writer.close()
+        await self._engine.dispose()
+        self._thread.shutdown()
+        self._write_to.close()
+        self._read_from.close()
+
+
+class _Numbers:
+    """Event numbers of one transaction; the log is read only when there is something to number."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self._last: int | None = None
+
+    def __call__(self) -> int:
+        if self._last is None:
+            self._last = self._database.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]
+        self._last += 1
+        return self._last

@@ -1,0 +1,167 @@
+"""The instance: one rented machine, from the accepted wish to its final bill, and its moves.
+
+Moves are pure: each returns the new value. That an event is written for every change that callers can see is the
+store's rule (ports/store.py), not something a move can forget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from controlplane.domain.billing import BillingPolicy
+from controlplane.domain.offer import Offer
+from controlplane.domain.requirements import Requirements
+from controlplane.domain.state import LIVE, TERMINAL, State, check_transition
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller asked for; never changes. Exactly one of `offer_id` and `requirements` is set."""
+
+    offer_id: str = ""
+    requirements: Requirements | None = None
+    max_price_nano_per_hour: int | None = None
+    ssh_public_keys: tuple[str, ...] = ()
+    image: str = ""
+    disk_gb: int = 0
+    mode: str = "ssh"  # ports.provider.LaunchMode
+    model: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One rented machine. Times are microseconds; see gpuplane.v1.Instance for what each public field promises."""
+
+    id: str
+    account_id: str
+    create_operation_id: str
+    wish: Wish
+    billing: BillingPolicy
+    currency: str
+    created_at: int
+    updated_at: int
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ssh_key_ids: tuple[str, ...] = ()
+    state: State = State.ACCEPTED
+    state_reason: str = ""
+    state_message: str = ""
+    revision: int = 0
+    # The offer being tried or bought.
+    offer_id: str = ""
+    provider: str = ""
+    gpu_type: str = ""
+    gpu_count: int = 0
+    vram_gb: int = 0
+    cpu_count: int = 0
+    memory_gb: int = 0
+    disk_gb: int = 0
+    region: str = ""
+    location: str = ""
+    tier: str = ""
+    price_nano_per_hour: int = 0
+    simulated: bool = False
+    host_id: str = ""
+    # The machine at the provider. `machine_at` is when the provider accepted it (provider cost begins),
+    # `gone_at` when it confirmed the end: only that ends reconciliation.
+    attempt: int = 0
+    label: str = ""
+    machine_id: str = ""
+    machine_at: int | None = None
+    start_deadline_at: int | None = None
+    run_at: int | None = None
+    end_at: int | None = None
+    gone_at: int | None = None
+    ssh_host: str = ""
+    ssh_port: int = 0
+    ssh_user: str = ""
+    ssh_host_key: str = ""
+    model_url: str = ""
+    # The lease.
+    expire_at: int | None = None
+    hard_expire_at: int | None = None
+    idle_timeout_s: int = 0
+    idle_since: int | None = None
+    # The wish to end it: set once, by whoever came first; `force` may be added later.
+    stop_reason: str = ""
+    stop_message: str = ""
+    stop_at: int | None = None
+    stop_force: bool = False
+    terminate_operation_id: str = ""
+    # What was posted to the two ledgers, and what budgets hold.
+    charged_nano: int = 0
+    charged_until: int | None = None
+    cost_nano: int = 0
+    cost_until: int | None = None
+    hold_nano: int = 0
+    # What the last look showed.
+    seen_at: int | None = None
+    missing_since: int | None = None
+
+    @property
+    def live(self) -> bool:
+        """Counts against quotas."""
+        return self.state in LIVE
+
+    @property
+    def ending(self) -> bool:
+        """Somebody or something asked for its end."""
+        return self.stop_at is not None
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is left to do: ended, and nothing remains at a provider."""
+        return self.state in TERMINAL and (self.gone_at is not None or not self.label)
+
+    def to(self, state: State, now: int, reason: str = "", message: str = "") -> Instance:
+        """In the next state; the table must allow it."""
+        check_transition(self.state, state)
+        return replace(
+            self,
+            state=state,
+            state_reason=reason,
+            state_message=message,
+            updated_at=now,
+            run_at=now if state is State.RUNNING and self.run_at is None else self.run_at,
+            end_at=now if state in TERMINAL else self.end_at,
+        )
+
+    def trying(self, offer: Offer, attempt: int, label: str, now: int) -> Instance:
+        """About to ask for an offer: recorded before the provider hears of it."""
+        return replace(
+            self,
+            attempt=attempt,
+            label=label,
+            machine_id="",
+            machine_at=None,
+            cost_nano=0,
+            cost_until=None,
+            missing_since=None,
+            updated_at=now,
+            offer_id=offer.id,
+            provider=offer.provider,
+            gpu_type=offer.gpu_type,
+            gpu_count=offer.gpu_count,
+            vram_gb=offer.vram_gb,
+            cpu_count=offer.cpu_count,
+            memory_gb=offer.memory_gb,
+            disk_gb=self.wish.disk_gb,
+            region=offer.region,
+            location=offer.location,
+            tier=offer.tier.value,
+            price_nano_per_hour=offer.price_nano_per_hour,
+            simulated=offer.simulated,
+            host_id=offer.host_id,
+        )
+
+    def ask_to_end(self, reason: str, message: str, now: int, *, force: bool = False) -> Instance:
+        """With the wish to end recorded; the first reason stays, force adds up."""
+        if self.state in TERMINAL:
+            return self
+        if self.ending:
+            return replace(self, stop_force=self.stop_force or force)
+        return replace(
+            self, stop_reason=reason, stop_message=message, stop_at=now, stop_force=force, updated_at=now
+        )

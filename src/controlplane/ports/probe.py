@@ -1,0 +1,33 @@
+"""The port to a machine's own services: is it usable, as its tenant would find it?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from controlplane.ports.provider import SshEndpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What one look found. `reason` is one sentence for people and holds no secret; empty when ready."""
+
+    ready: bool
+    host_key: str = ""  # as presented, "ssh-ed25519 AAAA..."; empty when SSH was not reached or not asked
+    reason: str = ""
+    permanent: bool = False  # looking again will not help: refused, or another host key than the pinned one
+
+
+class Prober(Protocol):
+    """Looks once; never raises but for `CancelledError`. The caller repeats until its deadline."""
+
+    async def probe(self, endpoint: SshEndpoint, private_seed: bytes, deadline_s: float) -> ProbeResult:
+        """Log in with the ed25519 key of this 32-byte seed and run the one command it may.
+
+        `endpoint.host_key` is pinned when given; otherwise the result says which key was met.
+        """
+        ...
+
+    async def model_health(self, url: str, api_key: str, deadline_s: float) -> ProbeResult:
+        """Ask the OpenAI-compatible server at `url` (ending in /v1) for its models."""
+        ...
