@@ -67,9 +67,7 @@ class IdempotencyRecord:
     def check(self, fingerprint: str, request_id: str) -> None:
         """Raise Aborted when the id was used with another body."""
         if fingerprint != self.fingerprint:
-            raise Aborted(
-                f"request_id {request_id!r} was used before with a different request", request_id=request_id
-            )
+            raise Aborted(f"request_id {request_id!r} was used before with a different request", request_id=request_id)
 
 
 def idempotency_id(account_id: str, method: str, request_id: str) -> str:

@@ -26,4 +26,5 @@ class Event:
     subject_id: str  # instance, operation or budget
     at: int
     body: bytes
+    revision: int = 0  # of the subject after the change
     final: bool = False  # nothing can follow for this subject

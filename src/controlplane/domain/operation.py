@@ -119,9 +119,7 @@ class Operation:
         """In a final state; a done operation stays as it is."""
         if self.done:
             return self
-        return replace(
-            self, state=state, updated_at=now, done_at=now, failure=failure, steps=self._ended_steps(now)
-        )
+        return replace(self, state=state, updated_at=now, done_at=now, failure=failure, steps=self._ended_steps(now))
 
     def attempting(self, attempt: Attempt, now: int) -> Operation:
         """With one more attempt."""

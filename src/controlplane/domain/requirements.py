@@ -37,8 +37,7 @@ class Requirements:
             (offer.memory_gb >= self.min_memory_gb, "too little memory"),
             ((offer.cuda_version or 0.0) >= self.min_cuda_version, "CUDA too old"),
             (
-                self.max_price_nano_per_hour is None
-                or offer.price_nano_per_hour <= self.max_price_nano_per_hour,
+                self.max_price_nano_per_hour is None or offer.price_nano_per_hour <= self.max_price_nano_per_hour,
                 "too dear",
             ),
         )

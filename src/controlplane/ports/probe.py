@@ -21,6 +21,10 @@ class ProbeResult:
 class Prober(Protocol):
     """Looks once; never raises but for `CancelledError`. The caller repeats until its deadline."""
 
+    def public_key(self, private_seed: bytes) -> str:
+        """The OpenSSH public key line of the ed25519 key with this 32-byte seed."""
+        ...
+
     async def probe(self, endpoint: SshEndpoint, private_seed: bytes, deadline_s: float) -> ProbeResult:
         """Log in with the ed25519 key of this 32-byte seed and run the one command it may.
 

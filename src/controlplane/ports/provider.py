@@ -131,15 +131,7 @@ class CreatedButUnusable:
 
 
 LaunchOutcome = (
-    Created
-    | Stockout
-    | Rejected
-    | TooDear
-    | AuthFailed
-    | NoFunds
-    | RateLimited
-    | Ambiguous
-    | CreatedButUnusable
+    Created | Stockout | Rejected | TooDear | AuthFailed | NoFunds | RateLimited | Ambiguous | CreatedButUnusable
 )
 
 
@@ -208,6 +200,7 @@ class Capabilities:
     launch_timeout_s: float = 90.0  # the longest launch() may take
     call_timeout_s: float = 30.0  # the longest any other call may take
     listing_delay_s: float = 0.0  # how late a new machine may appear in list()
+    late_create_s: float = 60.0  # how long after its call was cut a create may still take effect
     transition_poll_s: float = 5.0  # how often to look while a machine comes up or goes away
     steady_poll_s: float = 30.0  # how often to look at a running machine
     start_deadline_s: float = 900.0  # from Created to usable

@@ -27,12 +27,8 @@ from controlplane.domain.state import State
 from controlplane.domain.work import WorkItem
 from controlplane.ports.ids import Ids
 
-Record = (
-    Account | ApiKey | SshKey | IdempotencyRecord | Instance | Operation | Budget | LedgerEntry | WorkItem
-)
-R = TypeVar(
-    "R", Account, ApiKey, SshKey, IdempotencyRecord, Instance, Operation, Budget, LedgerEntry, WorkItem
-)
+Record = Account | ApiKey | SshKey | IdempotencyRecord | Instance | Operation | Budget | LedgerEntry | WorkItem
+R = TypeVar("R", Account, ApiKey, SshKey, IdempotencyRecord, Instance, Operation, Budget, LedgerEntry, WorkItem)
 T = TypeVar("T")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from gpuplane.v1 import budget_service_pb2 as pb
 
 from controlplane.domain.budget import Budget, Period
-from controlplane.wire.common import money, timestamp
+from controlplane.wire.common import money, number, timestamp
 
-_PERIODS = {period: pb.BudgetPeriod.Value(f"BUDGET_PERIOD_{period.value}") for period in Period}
-PERIODS_BACK = {pb.BUDGET_PERIOD_UNSPECIFIED: Period.TOTAL} | {number: p for p, number in _PERIODS.items()}
+_PERIODS = {period: number(pb.BudgetPeriod, "BUDGET_PERIOD", period) for period in Period}
+PERIODS_BACK = {pb.BUDGET_PERIOD_UNSPECIFIED: Period.TOTAL} | {value: p for p, value in _PERIODS.items()}
 
 
 def budget_message(row: Budget) -> pb.Budget:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.money_pb2 import Money
 
 from controlplane.domain.errors import invalid
 from controlplane.domain.money import NANO
+
+
+def number(wrapper: Any, prefix: str, member: str) -> Any:
+    """The number of an enum member, typed loosely because the generated stubs give each enum a type of its own."""
+    return wrapper.Value(f"{prefix}_{member}")
 
 
 def timestamp(micros: int) -> Timestamp:
@@ -31,14 +38,10 @@ def money(nano: int, currency: str) -> Money:
 def nano_of(value: Money, field: str, currency: str) -> int:
     """Nano-units of a caller's Money, which must be in `currency` (empty counts as that) and not negative."""
     if value.currency_code not in ("", currency):
-        raise invalid(
-            f"{field}.currency_code", f"must be {currency}, the account's currency", value.currency_code
-        )
-    nano = int(value.units) * NANO + value.nanos
+        raise invalid(f"{field}.currency_code", f"must be {currency}, the account's currency", value.currency_code)
+    nano: int = int(value.units) * NANO + value.nanos
     if nano < 0 or value.nanos <= -NANO or value.nanos >= NANO:
-        raise invalid(
-            field, "must not be negative, with nanos below 1,000,000,000", f"{value.units}.{value.nanos}"
-        )
+        raise invalid(field, "must not be negative, with nanos below 1,000,000,000", f"{value.units}.{value.nanos}")
     if nano > 10**15 * NANO // 10**6:
         raise invalid(field, "must be at most 1,000,000,000", value.units)
     return nano

@@ -12,7 +12,7 @@ from gpuplane.v1.operation_service_pb2 import OperationEvent
 
 from controlplane.domain.budget import Budget
 from controlplane.domain.state import State
-from controlplane.wire.common import money, timestamp
+from controlplane.wire.common import money, number, timestamp
 from controlplane.wire.instance import state_number
 
 
@@ -22,7 +22,7 @@ def instance_event(message: instance_pb2.Instance, event_id: str, at: int, previ
         type=pb.INSTANCE_EVENT_TYPE_CREATED if previous is None else pb.INSTANCE_EVENT_TYPE_CHANGED,
         event_id=event_id,
         instance=message,
-        previous_state=0 if previous is None else state_number(previous),
+        previous_state=None if previous is None else state_number(previous),
         event_time=timestamp(at),
     ).SerializeToString()
 
@@ -52,7 +52,8 @@ def suffix(token: str, *, coalesced: bool = False) -> bytes:
     return pb.InstanceEvent(resume_token=token, coalesced=coalesced).SerializeToString()
 
 
-COALESCED_OPERATION = OperationEvent(coalesced=True).SerializeToString()
+coalesced_operation = OperationEvent(coalesced=True).SerializeToString()
+operation_bookmark = OperationEvent().SerializeToString()
 
 
 def snapshot(instance: bytes, token: str) -> bytes:
@@ -84,7 +85,7 @@ def operation_end(reason: str, message: str) -> bytes:
 
 
 def _stream_end(reason: str, message: str) -> pb.StreamEnd:
-    return pb.StreamEnd(reason=pb.StreamEndReason.Value(f"STREAM_END_REASON_{reason}"), message=message)
+    return pb.StreamEnd(reason=number(pb.StreamEndReason, "STREAM_END_REASON", reason), message=message)
 
 
 def nested(field_number: int, body: bytes) -> bytes:

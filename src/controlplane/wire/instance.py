@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf.duration_pb2 import Duration
 from gpuplane.v1 import instance_pb2 as pb
 from gpuplane.v1 import offer_pb2
 
 from controlplane.domain.instance import Instance
 from controlplane.domain.state import State
-from controlplane.wire.common import money, timestamp
+from controlplane.wire.common import money, number, timestamp
 
-_STATES = {state: pb.InstanceState.Value(f"INSTANCE_STATE_{state.value}") for state in State}
-_STATES_BACK = {number: state for state, number in _STATES.items()}
+_STATES = {state: number(pb.InstanceState, "INSTANCE_STATE", state) for state in State}
+_STATES_BACK = {value: state for state, value in _STATES.items()}
 _MODES = {"ssh": pb.LAUNCH_MODE_SSH, "model": pb.LAUNCH_MODE_MODEL}
 MODES_BACK = {pb.LAUNCH_MODE_UNSPECIFIED: "ssh", pb.LAUNCH_MODE_SSH: "ssh", pb.LAUNCH_MODE_MODEL: "model"}
 TIERS = {"on_demand": offer_pb2.TIER_ON_DEMAND, "spot": offer_pb2.TIER_SPOT, "": offer_pb2.TIER_UNSPECIFIED}
 
 
-def state_number(state: State) -> int:
+def state_number(state: State) -> Any:
     """The enum number of a state."""
     return _STATES[state]
 
 
-def state_of(number: int) -> State | None:
+def state_of(value: int) -> State | None:
     """The state of an enum number; None for unspecified and unknown ones."""
-    return _STATES_BACK.get(number)
+    return _STATES_BACK.get(value)
 
 
 def connection_message(row: Instance) -> pb.Connection:
@@ -71,7 +73,7 @@ def instance_message(row: Instance) -> pb.Instance:
         create_time=timestamp(row.created_at),
         update_time=timestamp(row.updated_at),
         billing=pb.BillingPolicy(
-            kind=pb.BillingKind.Value(f"BILLING_KIND_{row.billing.kind.value}"),
+            kind=number(pb.BillingKind, "BILLING_KIND", row.billing.kind),
             minimum=Duration(seconds=row.billing.minimum_s),
         ),
     )

@@ -13,7 +13,11 @@ from controlplane.domain.requirements import Requirements
 from controlplane.wire.common import money, nano_of, timestamp
 from controlplane.wire.instance import TIERS
 
-_TIERS_BACK = {pb.TIER_UNSPECIFIED: None, pb.TIER_ON_DEMAND: Tier.ON_DEMAND, pb.TIER_SPOT: Tier.SPOT}
+_TIERS_BACK: dict[int, Tier | None] = {
+    pb.TIER_UNSPECIFIED: None,
+    pb.TIER_ON_DEMAND: Tier.ON_DEMAND,
+    pb.TIER_SPOT: Tier.SPOT,
+}
 REGIONS = ("na", "eu", "apac")
 
 
@@ -53,9 +57,7 @@ def _gpu_names(spellings: list[str], field: str) -> tuple[str, ...]:
     for index, spelling in enumerate(spellings):
         found = ("cpu",) if spelling.lower() == "cpu" else tuple(g.name for g in matching(spelling))
         if not found:
-            raise invalid(
-                f"{field}[{index}]", "must be a GPU type, see `gpuplane offers gpus`, or `cpu`", spelling
-            )
+            raise invalid(f"{field}[{index}]", "must be a GPU type, see `gpuplane offers gpus`, or `cpu`", spelling)
         names += found
     return tuple(names)
 
@@ -67,9 +69,7 @@ def tier_of(number: int, field: str) -> Tier | None:
     return _TIERS_BACK[number]
 
 
-def requirements_of(
-    request: service_pb.Requirements, currency: str, field: str = "requirements"
-) -> Requirements:
+def requirements_of(request: service_pb.Requirements, currency: str, field: str = "requirements") -> Requirements:
     """The caller's requirements, checked; GPU spellings resolved to canonical names."""
     for name in ("gpu_types", "regions", "providers"):
         if len(getattr(request, name)) > 16:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from gpuplane.v1 import operation_pb2 as pb
 
 from controlplane.domain.operation import Attempt, Operation, OperationKind, OperationState, Outcome, Step
-from controlplane.wire.common import money, timestamp
+from controlplane.wire.common import money, number, timestamp
 
-_KINDS = {kind: pb.OperationKind.Value(f"OPERATION_KIND_{kind.value}") for kind in OperationKind}
-_STATES = {state: pb.OperationState.Value(f"OPERATION_STATE_{state.value}") for state in OperationState}
-_STATES_BACK = {number: state for state, number in _STATES.items()}
-_OUTCOMES = {outcome: pb.AttemptOutcome.Value(f"ATTEMPT_OUTCOME_{outcome.value}") for outcome in Outcome}
+_KINDS = {kind: number(pb.OperationKind, "OPERATION_KIND", kind) for kind in OperationKind}
+_STATES = {state: number(pb.OperationState, "OPERATION_STATE", state) for state in OperationState}
+_STATES_BACK = {value: state for state, value in _STATES.items()}
+_OUTCOMES = {outcome: number(pb.AttemptOutcome, "ATTEMPT_OUTCOME", outcome) for outcome in Outcome}
 
 
-def operation_state_of(number: int) -> OperationState | None:
+def operation_state_of(value: int) -> OperationState | None:
     """The state of an enum number; None for unspecified and unknown ones."""
-    return _STATES_BACK.get(number)
+    return _STATES_BACK.get(value)
 
 
 def _step(row: Step) -> pb.OperationStep:

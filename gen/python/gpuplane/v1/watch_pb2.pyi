@@ -27,7 +27,6 @@ class StreamEndReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STREAM_END_REASON_DONE: _ClassVar[StreamEndReason]
     STREAM_END_REASON_SERVER_STOPPING: _ClassVar[StreamEndReason]
     STREAM_END_REASON_KEY_REVOKED: _ClassVar[StreamEndReason]
-    STREAM_END_REASON_MAX_AGE: _ClassVar[StreamEndReason]
     STREAM_END_REASON_RESYNC: _ClassVar[StreamEndReason]
 INSTANCE_EVENT_TYPE_UNSPECIFIED: InstanceEventType
 INSTANCE_EVENT_TYPE_SNAPSHOT: InstanceEventType
@@ -40,7 +39,6 @@ STREAM_END_REASON_UNSPECIFIED: StreamEndReason
 STREAM_END_REASON_DONE: StreamEndReason
 STREAM_END_REASON_SERVER_STOPPING: StreamEndReason
 STREAM_END_REASON_KEY_REVOKED: StreamEndReason
-STREAM_END_REASON_MAX_AGE: StreamEndReason
 STREAM_END_REASON_RESYNC: StreamEndReason
 
 class InstanceEvent(_message.Message):

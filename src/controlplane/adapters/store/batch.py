@@ -142,7 +142,7 @@ class _Batch:
         self._remember(key, message.SerializeToString(deterministic=True))
         event_id = self._event_id()
         body = instance_event(message, event_id, row.updated_at, old.state if old else None)
-        self._event(EventKind.INSTANCE, event_id, row.account_id, row.id, body, final=row.settled)
+        self._event(EventKind.INSTANCE, event_id, row.account_id, row.id, body, revision + 1, final=row.settled)
         return replace(row, revision=revision + 1)
 
     def _operation(self, key: Key, old: Operation | None, row: Operation) -> Operation:
@@ -153,7 +153,7 @@ class _Batch:
         message.revision = revision + 1
         self._remember(key, message.SerializeToString(deterministic=True))
         body = operation_event(message, row.updated_at)
-        self._event(EventKind.OPERATION, self._event_id(), row.account_id, row.id, body, final=row.done)
+        self._event(EventKind.OPERATION, self._event_id(), row.account_id, row.id, body, revision + 1, final=row.done)
         return replace(row, revision=revision + 1)
 
     def _budget(self, old: Budget | None, row: Budget) -> None:
@@ -177,10 +177,17 @@ class _Batch:
         return id_forms.encode(id_forms.EVENT, self.ids.uuid7())
 
     def _event(
-        self, kind: EventKind, id: str, account_id: str, subject_id: str, body: bytes, final: bool = False
+        self,
+        kind: EventKind,
+        id: str,
+        account_id: str,
+        subject_id: str,
+        body: bytes,
+        revision: int = 0,
+        final: bool = False,
     ) -> None:
         self.changes.events.append(
-            Event(self.next_seq(), id, kind, account_id, subject_id, self.now, body, final)
+            Event(self.next_seq(), id, kind, account_id, subject_id, self.now, body, revision, final)
         )
 
 
@@ -220,9 +227,7 @@ class _Transaction:
         for load in self._loads:
             if isinstance(load, Due):
                 items = (self.get(WorkItem, id) for id in self._batch.loaded.due.get(load, ()))
-                found += [
-                    i for i in items if i is not None and i.due_at <= load.now and i.lease_until <= load.now
-                ]
+                found += [i for i in items if i is not None and i.due_at <= load.now and i.lease_until <= load.now]
         return found
 
     def put(self, record: Record) -> None:

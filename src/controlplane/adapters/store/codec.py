@@ -25,9 +25,7 @@ class RecordCodec:
         self.columns = tuple(field.name for field in dataclasses.fields(record))
         self._encoders = [(name, _encoder(hints[name])) for name in self.columns]
         self._decoders = [
-            (index, _decoder(hints[name]))
-            for index, name in enumerate(self.columns)
-            if _needs_decoding(hints[name])
+            (index, _decoder(hints[name])) for index, name in enumerate(self.columns) if _needs_decoding(hints[name])
         ]
 
     def encode(self, row: Any) -> list[Any]:

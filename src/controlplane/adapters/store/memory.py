@@ -55,9 +55,7 @@ class MemoryDisk:
 class MemoryStore:
     """A Store over a MemoryDisk."""
 
-    def __init__(
-        self, disk: MemoryDisk, clock: Clock, ids: Ids, committed: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, disk: MemoryDisk, clock: Clock, ids: Ids, committed: Callable[[], None] = lambda: None) -> None:
         self._disk = disk
         self._clock = clock
         self._ids = ids
@@ -108,11 +106,7 @@ class MemoryStore:
         found = []
         items: list[WorkItem] = list(self._disk.table(WorkItem).values())
         for item in sorted(items, key=lambda i: (i.due_at, i.id)):
-            if (
-                item.due_at > load.now
-                or item.lease_until > load.now
-                or item.host_id not in ("", load.host_id)
-            ):
+            if item.due_at > load.now or item.lease_until > load.now or item.host_id not in ("", load.host_id):
                 continue
             if item.provider in left:
                 if left[item.provider] <= 0:

@@ -35,7 +35,9 @@ def fold(rows: Iterable[tuple[int, str, str, int, int, int]], bucket: str) -> li
         total[1] += gpu_us
         total[2] += nano
         members.setdefault(key, set()).add(instance_id)
-    return [UsageRow(*key, *sums[key], len(members[key])) for key in sorted(sums)]
+    return [
+        UsageRow(key[0], key[1], sums[key][0], sums[key][1], sums[key][2], len(members[key])) for key in sorted(sums)
+    ]
 
 
 def sum_usage(entries: Iterable[LedgerEntry], query: UsageQuery) -> list[UsageRow]:

@@ -92,9 +92,7 @@ def unavailable(error: sqlite3.Error) -> Unavailable:
 class SqliteStore:
     """A Store over one SQLite file. One process only."""
 
-    def __init__(
-        self, path: Path, clock: Clock, ids: Ids, committed: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, path: Path, clock: Clock, ids: Ids, committed: Callable[[], None] = lambda: None) -> None:
         self._path = path
         self._clock = clock
         self._ids = ids
@@ -159,9 +157,7 @@ class SqliteStore:
                     self._load_rows(loaded, Instance, self._sql.live_instances, account_id=account_id)
                 case CountLive(account_id):
                     statement = self._sql.count_live
-                    row = self._write_to.execute(
-                        statement.sql, statement.bind(account_id=account_id)
-                    ).fetchone()
+                    row = self._write_to.execute(statement.sql, statement.bind(account_id=account_id)).fetchone()
                     loaded.live_counts[account_id] = row[0]
                 case Due():
                     loaded.due[load] = self._load_due(loaded, load)
@@ -215,7 +211,7 @@ class SqliteStore:
             [
                 statement.bind(
                     seq=e.seq, id=e.id, kind=e.kind.value, account_id=e.account_id, subject_id=e.subject_id,
-                    at=e.at, body=e.body, final=e.final,
+                    at=e.at, body=e.body, revision=e.revision, final=e.final,
                 )
                 for e in changes.events
             ],
@@ -247,9 +243,7 @@ class SqliteStore:
 
     async def _fresh(self, scope: Scope, table: type[Any], id: str, message: bytes, version: int) -> bytes:
         """The stored message, or a rebuilt one when another build wrote it."""
-        return (
-            message if version == MESSAGE_VERSION else build_message(await self.get(scope, table, id)) or b""
-        )
+        return message if version == MESSAGE_VERSION else build_message(await self.get(scope, table, id)) or b""
 
     async def messages(
         self, scope: Scope, query: InstanceQuery | OperationQuery, before_id: str, limit: int
@@ -283,7 +277,7 @@ class SqliteStore:
 
     async def events(self, after_seq: int, limit: int) -> list[Event]:
         rows = self._fetch(self._sql.events_after, after=after_seq, limit=limit)
-        return [Event(r[0], r[1], EventKind(r[2]), r[3], r[4], r[5], r[6], bool(r[7])) for r in rows]
+        return [Event(r[0], r[1], EventKind(r[2]), r[3], r[4], r[5], r[6], r[7], bool(r[8])) for r in rows]
 
     async def next_due(self, host_id: str) -> int | None:
         found: int | None = self._fetch(self._sql.next_due, host_id=host_id)[0][0]
@@ -292,9 +286,7 @@ class SqliteStore:
     # Upkeep
 
     async def expire(self, before: int, keep_events: int, limit: int) -> int:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._expire, before, keep_events, limit
-        )
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._expire, before, keep_events, limit)
 
     def _expire(self, before: int, keep_events: int, limit: int) -> int:
         removed = 0

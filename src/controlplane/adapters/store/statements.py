@@ -41,9 +41,8 @@ class Statements:
     """The statements of one SQL dialect."""
 
     def __init__(self, dialect: str) -> None:
-        self.dialect: Any = (
-            sqlite.dialect(paramstyle="qmark") if dialect == "sqlite" else postgresql.dialect()
-        )
+        make: Any = sqlite.dialect if dialect == "sqlite" else postgresql.dialect
+        self.dialect: Any = make(paramstyle="qmark" if dialect == "sqlite" else "numeric_dollar")
         self._insert: Any = sqlite.insert if dialect == "sqlite" else postgresql.insert
         self._by_shape: dict[Any, Statement] = {}
 
@@ -153,9 +152,7 @@ class Statements:
     def delete(self, record: type[Any]) -> Statement:
         """Remove a row."""
         table = tables.BY_RECORD[record]
-        return self._shaped(
-            ("delete", record), lambda: sa.delete(table).where(table.c.id == sa.bindparam("b_id"))
-        )
+        return self._shaped(("delete", record), lambda: sa.delete(table).where(table.c.id == sa.bindparam("b_id")))
 
     @cached_property
     def insert_event(self) -> Statement:
@@ -167,10 +164,7 @@ class Statements:
         """The log after a point, in order."""
         log = tables.events
         return self.render(
-            sa.select(log)
-            .where(log.c.seq > sa.bindparam("after"))
-            .order_by(log.c.seq)
-            .limit(sa.bindparam("limit"))
+            sa.select(log).where(log.c.seq > sa.bindparam("after")).order_by(log.c.seq).limit(sa.bindparam("limit"))
         )
 
     @cached_property
@@ -186,16 +180,12 @@ class Statements:
 
         def build() -> Any:
             table = tables.BY_RECORD[record]
-            clause = sa.select(table.c.message, table.c.message_version).where(
-                table.c.id == sa.bindparam("id")
-            )
+            clause = sa.select(table.c.message, table.c.message_version).where(table.c.id == sa.bindparam("id"))
             return clause.where(table.c.account_id == sa.bindparam("account_id")) if scoped else clause
 
         return self._shaped(("message", record, scoped), build)
 
-    def page(
-        self, record: type[Any], query: InstanceQuery | OperationQuery, *, scoped: bool, first: bool
-    ) -> Statement:
+    def page(self, record: type[Any], query: InstanceQuery | OperationQuery, *, scoped: bool, first: bool) -> Statement:
         """A page of stored messages, newest first. Rendered per shape of the query; values are bound later."""
         shape = ("page", record, _shape(query), scoped, first)
 
@@ -247,9 +237,7 @@ class Statements:
             clause = clause.where(ledger.c.account_id == account_id)
         if query.instance_id:
             clause = clause.where(ledger.c.instance_id == query.instance_id)
-        return clause.group_by(
-            *(sa.literal_column(name) for name in ("hour", "grouped")), ledger.c.instance_id
-        )
+        return clause.group_by(*(sa.literal_column(name) for name in ("hour", "grouped")), ledger.c.instance_id)
 
     def _filtered(self, clause: Any, table: sa.Table, query: InstanceQuery | OperationQuery) -> Any:
         if isinstance(query, OperationQuery):
@@ -265,9 +253,7 @@ class Statements:
             clause = clause.where(table.c.end_at.is_(None))
         for n, (_, value) in enumerate(query.labels):
             found = self._label(table.c.labels, sa.bindparam(f"label_{n}"))
-            clause = clause.where(
-                found.is_not(None) if value is None else found == sa.bindparam(f"value_{n}")
-            )
+            clause = clause.where(found.is_not(None) if value is None else found == sa.bindparam(f"value_{n}"))
         return clause
 
     def _label(self, column: Any, key: Any) -> Any:

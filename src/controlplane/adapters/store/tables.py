@@ -118,7 +118,7 @@ work = sa.Table(
 events = sa.Table(
     "events", metadata, sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False), _text("id"),
     _text("kind"), _text("account_id"), _text("subject_id"), _int("at"),
-    sa.Column("body", sa.LargeBinary, nullable=False), _flag("final"),
+    sa.Column("body", sa.LargeBinary, nullable=False), _int("revision"), _flag("final"),
 )  # fmt: skip
 
 meta = sa.Table("meta", metadata, sa.Column("key", sa.Text, primary_key=True), _text("value"))

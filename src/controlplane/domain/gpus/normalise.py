@@ -34,9 +34,7 @@ _EMPTY_WORD = re.compile(r"\((?:r|tm)\)|gpu|graphics|generation|edition|tensor[\
 # How many of them: "8x H100", "gpu_1x_a6000", "H100_sxm5x8", "H100:1".
 _COUNT = re.compile(r"^[\W_]*\d{1,2}[\W_]*x(?=[\W_a-z])|(?:x[\W_]*|:)\d{1,2}$")
 # A lone "g" must stand apart from the model: the 10g of "A10G" is no size.
-_MEMORY = re.compile(
-    r"(?<![\d.])(\d{1,3}(?:\.\d+)?)[\W_]*gi?b(?![a-z0-9])|(?<![a-z0-9.])(\d{1,3})g(?![a-z0-9])"
-)
+_MEMORY = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?)[\W_]*gi?b(?![a-z0-9])|(?<![a-z0-9.])(\d{1,3})g(?![a-z0-9])")
 _TRAILING_SIZE = re.compile(r"^(.*[^\W_])[\W_]+(\d{1,3})$")  # "h200-141"
 _SEPARATORS = re.compile(r"[\W_]+")
 # Separators mean nothing, except between digits: "h200 141" is not "h200141", nor "L4 0" an L40.

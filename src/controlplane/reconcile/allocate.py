@@ -1,0 +1,278 @@
+"""ACCEPTED and ALLOCATING: buy one machine, trying offers in order, never two for one wish.
+
+Every attempt is recorded before the provider hears of it. A launch is sent once; when its outcome is unknown (a lost
+answer, a crash, a lost lease) the attempt's label is looked up, and only a complete listing without it, seen twice and
+late enough, lets the next attempt begin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controlplane.domain import ids as id_forms
+from controlplane.domain.billing import SECOND
+from controlplane.domain.instance import Instance
+from controlplane.domain.money import text
+from controlplane.domain.offer import Offer
+from controlplane.domain.operation import OPEN, Attempt, Operation, Outcome
+from controlplane.domain.principal import ALL
+from controlplane.domain.state import State
+from controlplane.ports.provider import (
+    Ambiguous,
+    AuthFailed,
+    Created,
+    CreatedButUnusable,
+    Destruction,
+    LaunchMode,
+    LaunchOutcome,
+    LaunchSpec,
+    Machine,
+    NoFunds,
+    Provider,
+    RateLimited,
+    Rejected,
+    Stockout,
+    TooDear,
+)
+from controlplane.reconcile import endings
+from controlplane.reconcile.asking import ask, launch, provider_of
+from controlplane.reconcile.posting import post
+from controlplane.reconcile.tenure import Rows, Tenure, nothing
+from controlplane.usecases.core import Core
+
+LOOKUP_GRACE_S = 1.0  # beyond what the provider's lateness explains, before a missing label counts as "not created"
+RETRY_LIMITED_S = 5.0
+
+
+async def allocate(tenure: Tenure, instance: Instance) -> None:
+    """Go on until there is a machine, nothing left to try, or a reason to wait."""
+    while instance.state in (State.ACCEPTED, State.ALLOCATING):
+        operation = await tenure.core.store.get(ALL, Operation, instance.create_operation_id)
+        last = operation.attempts[-1] if operation and operation.attempts else None
+        if last is not None and last.outcome in OPEN:
+            settled = await _settle(tenure, instance, last)
+        elif instance.machine_id:
+            settled = await _return_unusable(tenure, instance)
+        elif instance.ending:
+            await tenure.apply(lambda rows: endings.terminated(rows, tenure.core.policy), due_in_s=0)
+            return
+        else:
+            settled = await _try_next(tenure, instance, operation)
+        if settled is None:
+            return
+        instance = settled
+
+
+async def _try_next(tenure: Tenure, instance: Instance, operation: Operation | None) -> Instance | None:
+    """Record an attempt on the next offer, ask for it, and record the outcome. None: the hold was given up."""
+    core = tenure.core
+    attempts = operation.attempts if operation else ()
+    offer = _next_offer(core, instance, attempts)
+    if offer is None:
+        await _out_of_offers(tenure, instance, attempts)
+        return None
+    number = instance.attempt + 1
+    label = id_forms.label(core.deployment_id, instance.id, number)
+
+    def intend(rows: Rows) -> None:
+        if rows.instance.ending:
+            return
+        row = rows.instance
+        row = row.to(State.ALLOCATING, rows.now) if row.state is State.ACCEPTED else row
+        rows.instance = row.trying(offer, number, label, rows.now)
+        if rows.create is not None:
+            attempt = Attempt(number, offer.id, offer.provider, offer.price_nano_per_hour, offer.currency, rows.now)
+            rows.create = rows.create.enter("allocate", rows.now).attempting(attempt, rows.now)
+
+    intended = await tenure.apply(intend)
+    if intended.attempt != number:
+        return intended  # somebody asked for the end in between; nothing was asked for
+    provider = core.providers[offer.provider]
+    outcome = await launch(provider, _spec(core, intended, offer))
+    return await _record(tenure, provider, number, outcome)
+
+
+def _spec(core: Core, instance: Instance, offer: Offer) -> LaunchSpec:
+    wish = instance.wish
+    return LaunchSpec(
+        label=instance.label,
+        offer=offer,
+        authorized_keys=wish.ssh_public_keys,
+        probe_key=core.prober.public_key(core.secrets.derive("probe", instance.id)),
+        disk_gb=wish.disk_gb,
+        mode=LaunchMode(wish.mode),
+        image=wish.image,
+        model=wish.model,
+        model_api_key=model_key(core, instance.id) if wish.model else "",
+        env=wish.env,
+        max_price_nano_per_hour=wish.max_price_nano_per_hour,
+    )
+
+
+def model_key(core: Core, instance_id: str) -> str:
+    """The bearer that an instance's model server requires; derived, so that it needs no storage."""
+    return "gpm_" + core.secrets.derive("model", instance_id).hex()
+
+
+def _next_offer(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Offer | None:
+    """The cheapest matching offer that was not tried, at a provider that did not refuse us."""
+    refused = {a.provider for a in attempts if a.outcome in (Outcome.AUTH_FAILED, Outcome.NO_FUNDS)}
+    tried = {a.offer_id for a in attempts if a.outcome is not Outcome.RATE_LIMITED}
+    resting = _resting(core, attempts)
+    wish = instance.wish
+    if len(attempts) >= core.policy.max_attempts:
+        return None
+    if wish.requirements is not None:
+        candidates = core.offers.matching(wish.requirements, instance.currency)
+    else:
+        named = core.offers.get(wish.offer_id)
+        candidates = [named] if named is not None else []
+    cap = wish.max_price_nano_per_hour
+    return next(
+        (
+            o
+            for o in candidates
+            if o.id not in tried
+            and o.provider not in refused
+            and o.provider not in resting
+            and o.provider in core.providers
+            and (cap is None or o.price_nano_per_hour <= cap)
+            and o.host_id in ("", core.host_id)
+        ),
+        None,
+    )
+
+
+def _resting(core: Core, attempts: tuple[Attempt, ...]) -> set[str]:
+    """Providers that asked us to come back later, a moment ago."""
+    since = core.clock.now() - int(RETRY_LIMITED_S * SECOND)
+    return {a.provider for a in attempts if a.outcome is Outcome.RATE_LIMITED and (a.ended_at or 0) > since}
+
+
+async def _out_of_offers(tenure: Tenure, instance: Instance, attempts: tuple[Attempt, ...]) -> None:
+    core = tenure.core
+    overdue = core.clock.now() - instance.created_at > core.policy.allocate_deadline_s * SECOND
+    # A fresh process has not asked the providers yet; a limited one only wants patience.
+    waiting = not core.offers.loaded or (bool(attempts) and attempts[-1].outcome is Outcome.RATE_LIMITED)
+    if waiting and not overdue and len(attempts) < core.policy.max_attempts:
+        await tenure.apply(nothing, due_in_s=RETRY_LIMITED_S if attempts else 0.2)
+        return
+    refusals = {Outcome.AUTH_FAILED, Outcome.NO_FUNDS, Outcome.REJECTED}
+    if attempts and all(a.outcome in refusals for a in attempts):
+        code, reason = endings.FAILED_PRECONDITION, "PROVIDER_REFUSED"
+        message = f"the provider refused: {attempts[-1].message}"
+    else:
+        code, reason = endings.RESOURCE_EXHAUSTED, "NO_CAPACITY"
+        message = f"none of {len(attempts)} offers tried could be had" if attempts else "no matching offer is left"
+    await tenure.apply(lambda rows: endings.fail(rows, core.policy, code, reason, message, gone=True), due_in_s=0)
+
+
+async def _record(tenure: Tenure, provider: Provider, number: int, outcome: LaunchOutcome) -> Instance | None:
+    """Record what a launch came to."""
+    kind, message, machine_id = _classify(outcome)
+
+    def found(rows: Rows) -> None:
+        if rows.create is not None:
+            rows.create = rows.create.outcome(number, kind, message, rows.now)
+        if machine_id:
+            rows.instance = replace(rows.instance, machine_id=machine_id, machine_at=rows.now)
+        elif kind not in OPEN:
+            # Nothing exists under this label; nothing is left to return.
+            rows.instance = replace(rows.instance, label="", updated_at=rows.now)
+        if kind is Outcome.CREATED:
+            _begin_start(rows, provider)
+
+    if kind is Outcome.AMBIGUOUS:
+        await tenure.apply(found, due_in_s=min(1.0, provider.capabilities.transition_poll_s))
+        return None
+    return await tenure.apply(found)
+
+
+def _begin_start(rows: Rows, provider: Provider) -> None:
+    if rows.instance.ending:
+        endings.stopping(rows)
+        return
+    deadline = rows.now + int(provider.capabilities.start_deadline_s * SECOND)
+    rows.instance = replace(rows.instance.to(State.STARTING, rows.now), start_deadline_at=deadline)
+    if rows.create is not None:
+        rows.create = rows.create.enter("start", rows.now)
+
+
+def _classify(outcome: LaunchOutcome) -> tuple[Outcome, str, str]:
+    """(attempt outcome, sentence for the caller, machine id)."""
+    match outcome:
+        case Created(machine_id):
+            return Outcome.CREATED, "", machine_id
+        case Stockout(reason):
+            return Outcome.STOCKOUT, reason, ""
+        case Rejected(reason):
+            return Outcome.REJECTED, reason, ""
+        case TooDear(price):
+            return Outcome.TOO_DEAR, f"the price had risen to {text(price, 'per hour')}", ""
+        case AuthFailed():
+            return Outcome.AUTH_FAILED, "the provider refused this deployment's credential", ""
+        case NoFunds():
+            return Outcome.NO_FUNDS, "this deployment's account at the provider cannot pay", ""
+        case RateLimited(after_s):
+            return Outcome.RATE_LIMITED, f"the provider asked to come back in {after_s:.0f} s", ""
+        case Ambiguous(reason):
+            return Outcome.AMBIGUOUS, reason, ""
+        case CreatedButUnusable(machine_id, reason):
+            return Outcome.UNUSABLE, reason, machine_id
+
+
+async def _settle(tenure: Tenure, instance: Instance, attempt: Attempt) -> Instance | None:
+    """Find out by its label whether an attempt made a machine."""
+    provider = provider_of(tenure.core, instance)
+    capabilities = provider.capabilities
+    listing = await ask(provider, provider.list(instance.label))
+    machine = next((m for m in listing.machines if m.label == instance.label), None)
+    if machine is not None:
+        return await tenure.apply(lambda rows: _adopt(rows, provider, attempt.number, machine))
+    if not listing.complete:
+        await tenure.apply(nothing, due_in_s=capabilities.transition_poll_s)
+        return None
+    grace = int((capabilities.late_create_s + capabilities.listing_delay_s + LOOKUP_GRACE_S) * SECOND)
+
+    def missing(rows: Rows) -> None:
+        row = rows.instance
+        if row.missing_since is None:
+            rows.instance = replace(row, missing_since=rows.now)
+        elif rows.now - row.missing_since >= grace:
+            rows.instance = replace(row, missing_since=None, label="", updated_at=rows.now)
+            if rows.create is not None:
+                rows.create = rows.create.outcome(
+                    attempt.number, Outcome.NOT_CREATED, "the provider made no machine", rows.now
+                )
+
+    after = await tenure.apply(missing)
+    if after.label == instance.label:
+        await tenure.apply(nothing, due_in_s=min(1.0, capabilities.transition_poll_s))
+        return None
+    return after
+
+
+def _adopt(rows: Rows, provider: Provider, number: int, machine: Machine) -> None:
+    """The machine was made after all."""
+    if rows.create is not None:
+        rows.create = rows.create.outcome(number, Outcome.CREATED, "found by its label", rows.now)
+    made_at = min(machine.created_at or rows.now, rows.now)
+    rows.instance = replace(rows.instance, machine_id=machine.id, machine_at=made_at, missing_since=None)
+    _begin_start(rows, provider)
+
+
+async def _return_unusable(tenure: Tenure, instance: Instance) -> Instance | None:
+    """Destroy a machine that was made but cannot be used, before the next attempt."""
+    provider = provider_of(tenure.core, instance)
+    if await ask(provider, provider.destroy(instance.machine_id, grace_s=0)) is Destruction.PENDING:
+        await tenure.apply(nothing, due_in_s=provider.capabilities.transition_poll_s)
+        return None
+
+    def gone(rows: Rows) -> None:
+        rows.instance = replace(rows.instance, gone_at=rows.now)
+        post(rows, tenure.core.policy)
+        rows.instance = replace(
+            rows.instance, gone_at=None, machine_id="", machine_at=None, cost_nano=0, cost_until=None, label="",
+        )  # fmt: skip
+
+    return await tenure.apply(gone)

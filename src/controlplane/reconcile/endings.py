@@ -1,0 +1,51 @@
+"""How instances end: the reasons, and what their operations say about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controlplane.domain.operation import Failure, OperationState
+from controlplane.domain.state import State
+from controlplane.reconcile.posting import post
+from controlplane.reconcile.tenure import Rows
+from controlplane.usecases.core import Policy
+
+# google.rpc.Code numbers that operations may end with (gpuplane.v1.OperationError.code).
+CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNAVAILABLE = 1, 4, 8, 9, 14
+
+_CANCEL_REASONS = {"TERMINATED_BY_CALLER": "CANCELLED", "BUDGET_EXHAUSTED": "BUDGET_EXHAUSTED"}
+
+
+def fail(rows: Rows, policy: Policy, code: int, reason: str, message: str, *, gone: bool = False) -> None:
+    """End against the wish. What is left at the provider is still returned, unless it is known to be gone."""
+    row = rows.instance.to(State.FAILED, rows.now, reason, message)
+    rows.instance = replace(row, gone_at=rows.now) if gone and row.label else row
+    if rows.create is not None:
+        rows.create = rows.create.finish(OperationState.FAILED, rows.now, Failure(code, reason, message))
+    if rows.terminate is not None and rows.instance.settled:
+        rows.terminate = rows.terminate.finish(OperationState.SUCCEEDED, rows.now)
+    post(rows, policy)
+
+
+def terminated(rows: Rows, policy: Policy) -> None:
+    """End as wished: the provider confirmed that nothing is left (or nothing was ever made)."""
+    row = rows.instance
+    if row.state is not State.FAILED:
+        row = row.to(State.TERMINATED, rows.now, row.stop_reason, row.stop_message)
+    rows.instance = replace(row, gone_at=rows.now if row.label else row.gone_at, updated_at=rows.now)
+    if rows.create is not None and not rows.create.done:
+        reason = _CANCEL_REASONS.get(row.stop_reason, row.stop_reason)
+        rows.create = rows.create.finish(
+            OperationState.CANCELLED, rows.now, Failure(CANCELLED, reason, row.stop_message)
+        )
+    if rows.terminate is not None:
+        rows.terminate = rows.terminate.finish(OperationState.SUCCEEDED, rows.now)
+    post(rows, policy)
+
+
+def stopping(rows: Rows) -> None:
+    """Begin to return the machine."""
+    row = rows.instance
+    rows.instance = row.to(State.STOPPING, rows.now, row.stop_reason, row.stop_message)
+    if rows.create is not None:
+        rows.create = rows.create.enter("stop", rows.now)

@@ -1,0 +1,182 @@
+"""The instance loop: claim what is due, act, release. It polls; notifications only shorten the wait.
+
+Level-triggered: a step looks at the row and at the world and moves one towards the other. Whatever was interrupted is
+simply looked at again, by this process or another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from controlplane.domain.billing import SECOND
+from controlplane.domain.errors import PlaneError, Unavailable
+from controlplane.domain.instance import Instance
+from controlplane.domain.principal import ALL
+from controlplane.domain.state import State
+from controlplane.domain.work import LeaseLost, WorkItem
+from controlplane.ports.bus import Topic
+from controlplane.ports.provider import ProviderError
+from controlplane.ports.store import Due, Get, Transaction, UnitOfWork, Where
+from controlplane.reconcile.allocate import allocate
+from controlplane.reconcile.observe import observe
+from controlplane.reconcile.start import start
+from controlplane.reconcile.stop import stop
+from controlplane.reconcile.tenure import Tenure, nothing, renew
+from controlplane.usecases.core import Core
+
+log = structlog.get_logger()
+
+Step = Callable[[Tenure, Instance], Awaitable[None]]
+
+STEPS: dict[State, Step] = {
+    State.ACCEPTED: allocate,
+    State.ALLOCATING: allocate,
+    State.STARTING: start,
+    State.RUNNING: observe,
+    State.STOPPED: observe,
+    State.STOPPING: stop,
+    State.FAILED: stop,
+    State.TERMINATED: stop,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoopTimes:
+    """Rhythms of the loop, in seconds. A lease outlives three renewals, and a dead replica's work is taken over
+    within one lease."""
+
+    poll_s: float = 1.0
+    lease_s: float = 9.0
+    renew_s: float = 3.0
+    batch: int = 128
+    in_flight: int = 256
+    slowest_retry_s: float = 60.0
+
+
+class InstanceLoop:
+    """Claims and works instances until cancelled."""
+
+    def __init__(self, core: Core, holder: str, times: LoopTimes = LoopTimes()) -> None:
+        self._core = core
+        self._holder = holder
+        self._times = times
+        self._active: dict[str, tuple[Tenure, asyncio.Task[None]]] = {}
+        self.last_claim_at: float | None = None
+
+    async def take_over(self) -> None:
+        """Free what an earlier run of this same holder left claimed. Only for a holder that exists once."""
+
+        def decide(tx: Transaction) -> None:
+            for item in tx.where(WorkItem, "holder", self._holder):
+                tx.put(item.released(tx.now))
+
+        await self._core.store.run(UnitOfWork(ALL, [Where(WorkItem, "holder", self._holder)], decide))
+
+    async def run(self) -> None:
+        """Claim and work until cancelled; then let go of what is in flight."""
+        waiter = self._core.bus.waiter(Topic.WORK)
+        renewing = asyncio.create_task(self._renew(), name="lease-renewal")
+        try:
+            while True:
+                try:
+                    claimed = await self._claim()
+                    pause = 0.0 if claimed else await self._pause()
+                except Unavailable as error:
+                    log.warning("loop.store_unavailable", error=str(error))
+                    pause = self._times.poll_s
+                await waiter.wait(pause)
+        finally:
+            renewing.cancel()
+            for _, task in list(self._active.values()):
+                task.cancel()
+
+    async def _claim(self) -> int:
+        room = self._times.in_flight - len(self._active)
+        if room <= 0:
+            return 0
+        now = self._core.clock.now()
+        due = Due(now, min(room, self._times.batch), self._core.host_id, self._limits())
+
+        def decide(tx: Transaction) -> list[WorkItem]:
+            claimed = [item.claimed(self._holder, now, int(self._times.lease_s * SECOND)) for item in tx.due()]
+            for item in claimed:
+                tx.put(item)
+            return claimed
+
+        items = await self._core.store.run(UnitOfWork(ALL, [due], decide)) if await self._anything(now) else []
+        self.last_claim_at = self._core.clock.monotonic()
+        for item in items:
+            await self._begin(item)
+        return len(items)
+
+    async def _anything(self, now: int) -> bool:
+        """Whether a claim would find something; a read, so that an idle plane writes nothing."""
+        due = await self._core.store.next_due(self._core.host_id)
+        return due is not None and due <= now
+
+    def _limits(self) -> tuple[tuple[str, int], ...]:
+        """How many more items of each provider may be worked on."""
+        busy: dict[str, int] = {}
+        for tenure, _ in self._active.values():
+            busy[tenure.provider] = busy.get(tenure.provider, 0) + 1
+        return tuple(
+            (name, provider.capabilities.concurrency - busy.get(name, 0))
+            for name, provider in self._core.providers.items()
+        )
+
+    async def _pause(self) -> float:
+        """Seconds until something is due, at most one poll."""
+        due = await self._core.store.next_due(self._core.host_id)
+        if due is None:
+            return self._times.poll_s
+        return min(self._times.poll_s, max(0.01, (due - self._core.clock.now()) / SECOND))
+
+    async def _begin(self, item: WorkItem) -> None:
+        instance = await self._core.store.get(ALL, Instance, item.id)
+        if instance is None:
+            await self._drop(item)
+            return
+        tenure = Tenure(self._core, item, instance, self._times.lease_s)
+        task = asyncio.create_task(self._work(tenure, instance), name=f"work-{item.id}")
+        self._active[item.id] = (tenure, task)
+
+    async def _drop(self, item: WorkItem) -> None:
+        await self._core.store.run(UnitOfWork(ALL, [Get(WorkItem, item.id)], lambda tx: tx.delete(WorkItem, item.id)))
+
+    async def _work(self, tenure: Tenure, instance: Instance) -> None:
+        try:
+            await STEPS[instance.state](tenure, instance)
+        except LeaseLost:
+            log.info("loop.lease_lost", instance=tenure.id)
+        except ProviderError as error:
+            log.warning("loop.provider_failed", instance=tenure.id, provider=instance.provider, error=str(error))
+            await self._back_off(tenure, error.retry_after_s)
+        except PlaneError as error:
+            log.warning("loop.step_refused", instance=tenure.id, error=str(error))
+            await self._back_off(tenure, None)
+        except Exception:
+            log.exception("loop.step_failed", instance=tenure.id, state=instance.state)
+            await self._back_off(tenure, None)
+        finally:
+            if self._active.get(tenure.id, (None,))[0] is tenure:
+                del self._active[tenure.id]
+
+    async def _back_off(self, tenure: Tenure, after_s: float | None) -> None:
+        """Give up the hold for a while, longer with every failure in a row, with jitter."""
+        base = min(self._times.slowest_retry_s, 0.5 * 2 ** min(tenure.failures, 10))
+        pause = after_s if after_s is not None else base * (0.5 + self._core.ids.jitter() / 2)
+        with contextlib.suppress(LeaseLost, PlaneError):  # otherwise the lease runs out by itself
+            await tenure.apply(nothing, due_in_s=pause, failed=True)
+
+    async def _renew(self) -> None:
+        while True:
+            await self._core.clock.sleep(self._times.renew_s)
+            try:
+                await renew(self._core, [tenure for tenure, _ in self._active.values()])
+            except PlaneError as error:
+                log.warning("loop.renewal_failed", error=str(error))

@@ -1,0 +1,105 @@
+"""RUNNING and STOPPED: charge it, watch its lease, its use and its budget, and see that it is still there."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import replace
+
+from controlplane.domain.billing import SECOND
+from controlplane.domain.instance import Instance
+from controlplane.domain.state import State
+from controlplane.ports.provider import Machine, MachineStatus, ProviderError, Utilisation
+from controlplane.reconcile import endings
+from controlplane.reconcile.asking import ask, provider_of
+from controlplane.reconcile.posting import post
+from controlplane.reconcile.start import LOST, lost
+from controlplane.reconcile.tenure import Rows, Tenure
+from controlplane.usecases.core import Core, Policy
+
+
+async def observe(tenure: Tenure, instance: Instance) -> None:
+    """Look once. Leases and bills do not wait for a provider that cannot be asked."""
+    core = tenure.core
+    if instance.ending:
+        await tenure.apply(lambda rows: _end(rows, core.policy), due_in_s=0)
+        return
+    provider = provider_of(core, instance)
+    machine: Machine | None = None
+    with contextlib.suppress(ProviderError):  # the sweep and the provider's metrics tell; the lease goes on
+        machine = await ask(provider, provider.describe(instance.machine_id))
+
+    def findings(rows: Rows) -> None:
+        if machine is not None:
+            _seen(rows, core, machine)
+        if rows.instance.state in (State.RUNNING, State.STOPPED):
+            post(rows, core.policy)
+            _check_lease(rows)
+        if rows.instance.ending and rows.instance.state in (State.RUNNING, State.STOPPED):
+            endings.stopping(rows)
+
+    pause = provider.capabilities.steady_poll_s
+    after = _until(core, instance, pause)
+    await tenure.apply(findings, due_in_s=after, failed=machine is None)
+
+
+def _end(rows: Rows, policy: Policy) -> None:
+    post(rows, policy)
+    endings.stopping(rows)
+
+
+def _until(core: Core, instance: Instance, pause_s: float) -> float:
+    """Seconds to the next look: the poll, the metering or the lease, whichever comes first.
+
+    Polls fall on multiples of the pause, so that many machines share one claim and one commit.
+    """
+    now = core.clock.now() / SECOND
+    pause = min(pause_s, core.policy.meter_interval_s)
+    moments = [math.floor(now / pause + 1) * pause]
+    moments += [at / SECOND for at in (instance.expire_at, instance.hard_expire_at) if at is not None]
+    if instance.idle_timeout_s and instance.idle_since is not None:
+        moments.append(instance.idle_since / SECOND + instance.idle_timeout_s)
+    return max(0.05, min(moments) - now)
+
+
+def _check_lease(rows: Rows) -> None:
+    row = rows.instance
+    if row.hard_expire_at is not None and rows.now >= row.hard_expire_at:
+        rows.instance = row.ask_to_end("MAX_DURATION", "the hard maximum of its life was reached", rows.now)
+    elif row.expire_at is not None and rows.now >= row.expire_at:
+        rows.instance = row.ask_to_end("LEASE_EXPIRED", "its reservation ended", rows.now)
+
+
+def _seen(rows: Rows, core: Core, machine: Machine) -> None:
+    row = replace(rows.instance, seen_at=rows.now, missing_since=None)
+    rows.instance = row
+    if machine.status in LOST:
+        lost(rows, core, machine)
+    elif machine.status is MachineStatus.STOPPED and row.state is State.RUNNING:
+        rows.instance = row.to(State.STOPPED, rows.now, "STOPPED_BY_PROVIDER", "the provider stopped the machine")
+    elif machine.status is MachineStatus.RUNNING and row.state is State.STOPPED:
+        rows.instance = row.to(State.RUNNING, rows.now)
+    elif row.idle_timeout_s:
+        _check_idle(rows, core.policy, machine.utilisation)
+
+
+def _check_idle(rows: Rows, policy: Policy, use: Utilisation | None) -> None:
+    row = rows.instance
+    if not idle(policy, use):
+        rows.instance = replace(row, idle_since=None)
+        return
+    since = row.idle_since if row.idle_since is not None else rows.now
+    rows.instance = replace(row, idle_since=since)
+    if rows.now - since >= row.idle_timeout_s * SECOND:
+        rows.instance = rows.instance.ask_to_end("IDLE", f"idle for {row.idle_timeout_s} s", rows.now)
+
+
+def idle(policy: Policy, use: Utilisation | None) -> bool:
+    """Whether the provider's own signal says that nobody uses the machine. No signal: not idle."""
+    if use is None or (use.cpu_percent is None and use.gpu_percent is None and use.ssh_sessions is None):
+        return False
+    return (
+        not use.ssh_sessions
+        and (use.cpu_percent or 0.0) < policy.idle_cpu_percent
+        and (use.gpu_percent or 0.0) < policy.idle_gpu_percent
+    )

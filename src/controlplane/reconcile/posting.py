@@ -1,0 +1,92 @@
+"""Posting to the two ledgers and moving budget holds, as part of a step's findings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controlplane.domain import ids as id_forms
+from controlplane.domain.billing import HOUR, SECOND, BillingKind, charge, cost
+from controlplane.domain.ledger import LedgerEntry, LedgerKind
+from controlplane.domain.state import TERMINAL
+from controlplane.reconcile.tenure import Rows
+from controlplane.usecases.core import Policy
+
+
+def post(rows: Rows, policy: Policy) -> None:
+    """Bring both ledgers and the budgets up to now (or to the instance's end)."""
+    _post_charge(rows)
+    _post_cost(rows)
+    _move_hold(rows, policy)
+
+
+def _post_charge(rows: Rows) -> None:
+    row = rows.instance
+    until = row.end_at if row.end_at is not None else rows.now
+    start = row.charged_until if row.charged_until is not None else row.run_at
+    if row.run_at is None or start is None or until < start:
+        return
+    posted = row.charged_nano
+    for begin, end in _hours(start, until):
+        total = charge(row.billing, row.price_nano_per_hour, row.run_at, end)
+        if total > posted:
+            _entry(rows, LedgerKind.CHARGE, begin, end, total - posted)
+            posted = total
+    spent = posted - row.charged_nano
+    rows.instance = replace(row, charged_nano=posted, charged_until=max(until, start))
+    rows.budgets = [budget.spend(spent).crossing() for budget in rows.budgets]
+
+
+def _post_cost(rows: Rows) -> None:
+    row = rows.instance
+    until = row.gone_at if row.gone_at is not None else rows.now
+    start = row.cost_until if row.cost_until is not None else row.machine_at
+    if row.machine_at is None or start is None or until <= start:
+        return
+    posted = row.cost_nano
+    for begin, end in _hours(start, until):
+        total = cost(row.price_nano_per_hour, row.machine_at, end)
+        if total > posted:
+            _entry(rows, LedgerKind.PROVIDER_COST, begin, end, total - posted)
+            posted = total
+    rows.instance = replace(row, cost_nano=posted, cost_until=until)
+
+
+def _hours(start: int, until: int) -> list[tuple[int, int]]:
+    """Cut at UTC hours, so that every entry lies in one bucket of every report."""
+    cuts = list(range(start - start % HOUR + HOUR, until, HOUR))
+    return list(zip([start, *cuts], [*cuts, until], strict=True))
+
+
+def _entry(rows: Rows, kind: LedgerKind, start: int, end: int, nano: int) -> None:
+    row = rows.instance
+    rows.tx.put(
+        LedgerEntry(
+            id=id_forms.encode(id_forms.LEDGER, rows.tx.ids.uuid7()), kind=kind, account_id=row.account_id,
+            instance_id=row.id, attempt=row.attempt, start_at=start, end_at=end, amount_nano=nano,
+            currency=row.currency, provider=row.provider, gpu_type=row.gpu_type, gpu_count=row.gpu_count,
+            posted_at=rows.now, description=f"{row.offer_id}, {(end - start) / SECOND:.0f} s",
+        )
+    )  # fmt: skip
+
+
+def _move_hold(rows: Rows, policy: Policy) -> None:
+    """Hold the next window while it lives; ask for the end when a budget cannot; let go of it at the end."""
+    row = rows.instance
+    if row.state in TERMINAL:
+        wanted = 0
+    elif row.run_at is None:
+        return  # the hold of its creation stands until it runs
+    else:
+        wanted = cost(row.price_nano_per_hour, 0, int(policy.hold_window_s * SECOND))
+        if row.billing.kind is BillingKind.PREPAID:
+            paid_until = row.run_at + row.billing.prepaid_s * SECOND
+            wanted = 0 if rows.now + int(policy.hold_window_s * SECOND) <= paid_until else wanted
+    budgets = []
+    for budget in rows.budgets:
+        moved = budget.held(wanted - row.hold_nano)
+        if wanted and not moved.fits(0) and not row.ending:
+            moved = moved.crossing(exhausted=True)
+            row = row.ask_to_end("BUDGET_EXHAUSTED", f"budget {budget.name!r} is exhausted", rows.now)
+        budgets.append(moved)
+    rows.budgets = budgets
+    rows.instance = replace(row, hold_nano=wanted)

@@ -1,0 +1,86 @@
+"""STARTING: the machine exists; wait until somebody can use it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from controlplane.domain.instance import Instance
+from controlplane.domain.operation import OperationState, Outcome
+from controlplane.domain.state import State
+from controlplane.ports.probe import ProbeResult
+from controlplane.ports.provider import Machine, MachineStatus, SshEndpoint
+from controlplane.reconcile import endings
+from controlplane.reconcile.allocate import model_key
+from controlplane.reconcile.asking import ask, provider_of
+from controlplane.reconcile.posting import post
+from controlplane.reconcile.tenure import Rows, Tenure
+from controlplane.usecases.core import Core
+
+PROBE_S = 10.0
+LOST = (MachineStatus.GONE, MachineStatus.FAILED, MachineStatus.PREEMPTED)
+
+
+async def start(tenure: Tenure, instance: Instance) -> None:
+    """Look once; RUNNING when the probe key could log in (and the model answered)."""
+    core = tenure.core
+    if instance.ending:
+        await tenure.apply(endings.stopping, due_in_s=0)
+        return
+    provider = provider_of(core, instance)
+    machine = await ask(provider, provider.describe(instance.machine_id))
+    if machine.status in LOST:
+        await tenure.apply(lambda rows: lost(rows, core, machine), due_in_s=0)
+        return
+    ready = await _probe(core, instance, machine)
+    if ready.ready and machine.ssh is not None:
+        await tenure.apply(lambda rows: _running(rows, core, machine, ready), due_in_s=0)
+        return
+
+    def not_yet(rows: Rows) -> None:
+        row = replace(rows.instance, seen_at=rows.now)
+        # The first host key met is the one that must answer until the end.
+        rows.instance = replace(row, ssh_host_key=row.ssh_host_key or ready.host_key)
+        if row.start_deadline_at is not None and rows.now >= row.start_deadline_at:
+            message = f"the machine was not usable in time: {ready.reason or machine.message or machine.status}"
+            if rows.create is not None:
+                rows.create = rows.create.outcome(row.attempt, Outcome.NOT_READY, message, rows.now)
+            endings.fail(rows, core.policy, endings.DEADLINE_EXCEEDED, "START_TIMEOUT", message)
+
+    await tenure.apply(not_yet, due_in_s=provider.capabilities.transition_poll_s)
+
+
+async def _probe(core: Core, instance: Instance, machine: Machine) -> ProbeResult:
+    if machine.ssh is None:
+        return ProbeResult(False, reason=machine.message or f"the machine is {machine.status}")
+    known = machine.ssh.host_key or instance.ssh_host_key
+    endpoint = SshEndpoint(machine.ssh.host, machine.ssh.port, machine.ssh.user, known)
+    ssh = await core.prober.probe(endpoint, core.secrets.derive("probe", instance.id), PROBE_S)
+    if not ssh.ready or not instance.wish.model:
+        return ssh
+    model = await core.prober.model_health(machine.model_url, model_key(core, instance.id), PROBE_S)
+    return replace(ssh, ready=model.ready, reason=model.reason)
+
+
+def _running(rows: Rows, core: Core, machine: Machine, ready: ProbeResult) -> None:
+    if rows.instance.ending:
+        endings.stopping(rows)
+        return
+    assert machine.ssh is not None
+    rows.instance = replace(
+        rows.instance.to(State.RUNNING, rows.now),
+        ssh_host=machine.ssh.host, ssh_port=machine.ssh.port, ssh_user=machine.ssh.user,
+        ssh_host_key=ready.host_key or machine.ssh.host_key, model_url=machine.model_url, seen_at=rows.now,
+    )  # fmt: skip
+    if rows.create is not None:
+        rows.create = rows.create.enter("ready", rows.now).finish(OperationState.SUCCEEDED, rows.now)
+    post(rows, core.policy)
+
+
+def lost(rows: Rows, core: Core, machine: Machine) -> None:
+    """The provider lost the machine, took it back, or reports that it broke."""
+    reason = "PREEMPTED" if machine.status is MachineStatus.PREEMPTED else "MACHINE_LOST"
+    message = {
+        MachineStatus.GONE: "the machine is gone at the provider",
+        MachineStatus.PREEMPTED: "the provider took the machine back",
+    }.get(machine.status, f"the machine failed at the provider: {machine.message or 'no reason given'}")
+    endings.fail(rows, core.policy, endings.UNAVAILABLE, reason, message, gone=machine.status is MachineStatus.GONE)

@@ -1,0 +1,358 @@
+"""What callers can do with instances. Each function is one intent: it checks, commits once, and wakes the loops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from controlplane.domain import ids as id_forms
+from controlplane.domain.account import Account, SshKey
+from controlplane.domain.billing import SECOND, BillingPolicy, cost
+from controlplane.domain.budget import Budget
+from controlplane.domain.errors import (
+    FailedPrecondition,
+    NotFound,
+    OutOfRange,
+    ResourceExhausted,
+    invalid,
+    not_found,
+)
+from controlplane.domain.instance import Instance, Wish
+from controlplane.domain.money import text
+from controlplane.domain.offer import Offer
+from controlplane.domain.operation import Operation, OperationKind, OperationState
+from controlplane.domain.principal import Principal
+from controlplane.domain.requirements import Requirements
+from controlplane.domain.state import TERMINAL, State
+from controlplane.domain.work import WorkItem
+from controlplane.ports.bus import Topic
+from controlplane.ports.store import CountLive, Get, Load, Transaction, UnitOfWork, Where
+from controlplane.usecases import validation
+from controlplane.usecases.core import Core
+from controlplane.usecases.idempotency import RequestKey
+
+
+@dataclass(frozen=True, slots=True)
+class CreateInstance:
+    """The wish for one machine, as any dialect may state it; fields as in gpuplane.v1.CreateInstanceRequest."""
+
+    offer_id: str = ""
+    requirements: Requirements | None = None
+    max_price_nano_per_hour: int | None = None
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ssh_key_ids: tuple[str, ...] = ()
+    ssh_public_keys: tuple[str, ...] = ()
+    image: str = ""
+    disk_gb: int = 0
+    mode: str = "ssh"
+    model: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    reservation_s: int | None = None
+    max_duration_s: int | None = None
+    idle_timeout_s: int = 0
+    billing: BillingPolicy = field(default_factory=BillingPolicy)
+
+    def check(self, policy_max_s: int) -> None:
+        """Raise InvalidArgument for what is wrong whatever the market looks like."""
+        if bool(self.offer_id) == (self.requirements is not None):
+            raise invalid("target", "must be exactly one of offer_id and requirements", self.offer_id or "none")
+        validation.check_name(self.name)
+        validation.check_labels(self.labels)
+        validation.check_env(self.env)
+        validation.check_count("ssh_key_ids", self.ssh_key_ids, 32)
+        validation.check_count("ssh_public_keys", self.ssh_public_keys, 32)
+        validation.check_length("image", self.image, 1024)
+        validation.check_length("model", self.model, 255)
+        if not 0 <= self.disk_gb <= 10_000:
+            raise invalid("disk_gb", "must be from 1 to 10000, or 0 for the default", self.disk_gb)
+        if (self.mode == "model") != bool(self.model):
+            rule = "is required for LAUNCH_MODE_MODEL" if self.mode == "model" else "needs LAUNCH_MODE_MODEL"
+            raise invalid("model", rule, self.model)
+        longest = self.max_duration_s or policy_max_s
+        if longest > policy_max_s:
+            raise invalid("max_duration", f"must be at most {policy_max_s}s", f"{longest}s")
+        if self.reservation_s is not None and self.reservation_s > longest:
+            raise invalid("reservation", f"must be at most {longest}s, the hard maximum", f"{self.reservation_s}s")
+
+
+async def create(core: Core, caller: Principal, wish: CreateInstance, request: RequestKey) -> Operation:
+    """Accept the wish. Durable when it returns; no provider has been asked yet."""
+    wish.check(core.policy.max_duration_s)
+    request.check()
+    account_id = caller.account_id
+    keys = tuple(_parse_key(core, line, n) for n, line in enumerate(wish.ssh_public_keys))
+    loads: list[Load] = [
+        Get(Account, account_id),
+        CountLive(account_id),
+        Where(Budget, "account_id", account_id),
+        *(Get(SshKey, id) for id in wish.ssh_key_ids),
+        *request.loads(account_id),
+    ]
+
+    def decide(tx: Transaction) -> Operation | str:
+        if first := request.replay(tx, account_id):
+            return first
+        account = validation.check_open(tx.get(Account, account_id))
+        if tx.count_live(account_id) >= account.max_instances:
+            raise ResourceExhausted(
+                f"the account has {account.max_instances} active instances, which is its limit",
+                reason="QUOTA_EXCEEDED", resource="instances", limit=account.max_instances,
+            )  # fmt: skip
+        cap, disk_gb, provider = _price_cap(core, wish, account.currency)
+        stored = tuple(_stored_key(tx, id) for id in wish.ssh_key_ids)
+        hold = _hold(tx, account_id, cap, wish, core)
+        operation = Operation(
+            id=str(tx.ids.uuid7()), account_id=account_id,
+            instance_id=id_forms.encode(id_forms.INSTANCE, tx.ids.uuid7()), kind=OperationKind.CREATE_INSTANCE,
+            state=OperationState.PENDING, created_at=tx.now, updated_at=tx.now, request_id=request.id,
+        )  # fmt: skip
+        instance = _accepted(core, tx, wish, account, operation, (*stored, *keys), cap, disk_gb)
+        tx.put(replace(instance, hold_nano=hold))
+        tx.put(operation)
+        tx.put(WorkItem(instance.id, due_at=tx.now, provider=provider))
+        request.record(tx, account_id, operation.id)
+        return operation
+
+    made = await core.store.run(UnitOfWork(caller.scope, loads, decide))
+    core.bus.notify(Topic.WORK)
+    if isinstance(made, str):
+        return await operation_of(core, caller, made)
+    return replace(made, revision=1)
+
+
+async def operation_of(core: Core, caller: Principal, id: str) -> Operation:
+    """One operation, or NotFound."""
+    found = await core.store.get(caller.scope, Operation, id)
+    if found is None:
+        raise not_found("operation", id)
+    return found
+
+
+async def instance_of(core: Core, caller: Principal, id: str) -> Instance:
+    """One instance, or NotFound."""
+    found = await core.store.get(caller.scope, Instance, id)
+    if found is None:
+        raise not_found("instance", id)
+    return found
+
+
+def _parse_key(core: Core, line: str, index: int) -> str:
+    parsed = core.ssh_keys.parse(line) if len(line) <= 16_384 else None
+    if parsed is None:
+        raise invalid(f"ssh_public_keys[{index}]", "must be one OpenSSH public key without options", line)
+    return parsed.line
+
+
+def _stored_key(tx: Transaction, id: str) -> str:
+    key = tx.get(SshKey, id)
+    if key is None:
+        raise not_found("SSH key", id)
+    return key.public_key
+
+
+def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, int, str]:
+    """The most that may be paid per hour, the disk, and the provider to be asked first.
+
+    Refuses what the market cannot give now.
+    """
+    cap = wish.max_price_nano_per_hour
+    if wish.requirements is not None:
+        found = core.offers.matching(wish.requirements, currency)
+        affordable = [o for o in found if cap is None or o.price_nano_per_hour <= cap]
+        if not affordable:
+            raise FailedPrecondition(
+                f"no offer on the market meets: {wish.requirements}"
+                + (f", at most {text(cap, currency)} per hour" if cap is not None else ""),
+                reason="NO_MATCHING_OFFER", requirements=str(wish.requirements),
+            )  # fmt: skip
+        disk = _check_disk(core, wish, affordable)
+        caps = [c for c in (cap, wish.requirements.max_price_nano_per_hour) if c is not None]
+        dearest = max(o.price_nano_per_hour for o in affordable)
+        return min(caps, default=dearest), disk, affordable[0].provider
+    offer = core.offers.get(wish.offer_id)
+    if offer is None or offer.currency != currency:
+        raise not_found("offer", wish.offer_id)
+    if cap is not None and offer.price_nano_per_hour > cap:
+        raise FailedPrecondition(
+            f"offer {offer.id} costs {text(offer.price_nano_per_hour, currency)} per hour, "
+            f"more than max_price_per_hour {text(cap, currency)}",
+            reason="OFFER_TOO_DEAR", offer_id=offer.id, price=offer.price_nano_per_hour, max_price=cap,
+        )  # fmt: skip
+    return offer.price_nano_per_hour if cap is None else cap, _check_disk(core, wish, [offer]), offer.provider
+
+
+def _check_disk(core: Core, wish: CreateInstance, offers: list[Offer]) -> int:
+    local = all(o.provider == "local" for o in offers)
+    disk = wish.disk_gb or (core.policy.default_local_disk_gb if local else core.policy.default_disk_gb)
+    largest = max(o.disk_gb for o in offers)
+    if not wish.disk_gb:
+        return min(disk, largest)
+    if disk > largest:
+        raise invalid("disk_gb", f"must be at most {largest}, the largest that a matching offer has", disk)
+    return disk
+
+
+def _hold(tx: Transaction, account_id: str, cap: int, wish: CreateInstance, core: Core) -> int:
+    """Hold the first window of cost in every budget, or refuse."""
+    window_s = max(core.policy.hold_window_s, wish.billing.minimum_s, wish.billing.prepaid_s)
+    wanted = cost(cap, 0, int(window_s * SECOND))
+    for budget in tx.where(Budget, "account_id", account_id):
+        current = budget.rolled(tx.now)
+        if not current.fits(wanted):
+            raise current.refuse(wanted)
+        tx.put(current.held(wanted))
+    return wanted
+
+
+def _accepted(
+    core: Core, tx: Transaction, wish: CreateInstance, account: Account, operation: Operation,
+    public_keys: tuple[str, ...], cap: int, disk_gb: int,
+) -> Instance:  # fmt: skip
+    hard_s = wish.max_duration_s or core.policy.max_duration_s
+    return Instance(
+        id=operation.instance_id,
+        account_id=account.id,
+        create_operation_id=operation.id,
+        wish=Wish(
+            offer_id=wish.offer_id, requirements=wish.requirements, max_price_nano_per_hour=cap,
+            ssh_public_keys=tuple(dict.fromkeys(public_keys)), image=wish.image, disk_gb=disk_gb, mode=wish.mode,
+            model=wish.model, env=dict(wish.env),
+        ),
+        billing=wish.billing,
+        currency=account.currency,
+        created_at=tx.now,
+        updated_at=tx.now,
+        name=wish.name,
+        labels=dict(wish.labels),
+        ssh_key_ids=wish.ssh_key_ids,
+        disk_gb=disk_gb,
+        expire_at=tx.now + wish.reservation_s * SECOND if wish.reservation_s is not None else None,
+        hard_expire_at=tx.now + hard_s * SECOND,
+        idle_timeout_s=wish.idle_timeout_s,
+    )  # fmt: skip
+
+
+async def update(
+    core: Core, caller: Principal, id: str, *, name: str | None, labels: Mapping[str, str],
+    remove_labels: tuple[str, ...], request: RequestKey,
+) -> Instance:  # fmt: skip
+    """Change name and labels."""
+    request.check()
+    if name is not None:
+        validation.check_name(name)
+    validation.check_labels(labels)
+
+    def decide(tx: Transaction) -> None:
+        row = _found(tx, id)
+        if request.replay(tx, row.account_id):
+            return
+        merged = {k: v for k, v in {**row.labels, **labels}.items() if k not in remove_labels}
+        validation.check_labels(merged)
+        tx.put(replace(row, name=row.name if name is None else name, labels=merged, updated_at=tx.now))
+        request.record(tx, row.account_id, id)
+
+    await core.store.run(UnitOfWork(caller.scope, [Get(Instance, id), *request.loads(caller.account_id)], decide))
+    return await instance_of(core, caller, id)
+
+
+async def terminate(core: Core, caller: Principal, id: str, *, force: bool, request: RequestKey) -> Operation:
+    """Ask for the end. While one is under way, or after it, the same operation is returned."""
+    request.check()
+
+    def decide(tx: Transaction) -> str:
+        row = _found(tx, id)
+        if first := request.replay(tx, row.account_id):
+            return first
+        operation_id = _terminate(tx, row, force=force, request_id=request.id)
+        request.record(tx, row.account_id, operation_id)
+        return operation_id
+
+    operation_id = await core.store.run(UnitOfWork(caller.scope, end_loads(id, caller, request), decide))
+    core.bus.notify(Topic.WORK)
+    return await operation_of(core, caller, operation_id)
+
+
+def end_loads(id: str, caller: Principal, request: RequestKey) -> list[Load]:
+    """What `_terminate` needs."""
+    return [
+        Get(Instance, id), Get(WorkItem, id), Where(Operation, "instance_id", id), *request.loads(caller.account_id),
+    ]  # fmt: skip
+
+
+def _terminate(tx: Transaction, row: Instance, *, force: bool, request_id: str) -> str:
+    """Record the wish to end and its operation; returns the operation's id."""
+    ending = row.ask_to_end("TERMINATED_BY_CALLER", "terminated by the caller", tx.now, force=force)
+    if not row.terminate_operation_id:
+        operation = Operation(
+            id=str(tx.ids.uuid7()), account_id=row.account_id, instance_id=row.id,
+            kind=OperationKind.TERMINATE_INSTANCE, state=OperationState.PENDING, created_at=tx.now,
+            updated_at=tx.now, request_id=request_id,
+        ).enter("stop", tx.now)  # fmt: skip
+        if row.settled:
+            operation = operation.finish(OperationState.SUCCEEDED, tx.now)
+        ending = replace(ending, terminate_operation_id=operation.id)
+        tx.put(operation)
+    tx.put(ending)
+    poke(tx, row.id)
+    return ending.terminate_operation_id
+
+
+def poke(tx: Transaction, id: str) -> None:
+    """Make an instance's work due now, if any is left."""
+    item = tx.get(WorkItem, id)
+    if item is not None:
+        tx.put(item.poked(tx.now))
+
+
+async def extend(core: Core, caller: Principal, id: str, seconds: int, request: RequestKey) -> Instance:
+    """Move the end of the reservation."""
+    request.check()
+
+    def decide(tx: Transaction) -> None:
+        row = _found(tx, id)
+        if request.replay(tx, row.account_id):
+            return
+        if row.state in TERMINAL or row.state is State.STOPPING or row.ending:
+            raise FailedPrecondition(
+                f"instance {id} is ending or has ended ({row.state})",
+                resource="instance",
+                id=id,
+                state=row.state,
+            )
+        if row.expire_at is None:
+            raise FailedPrecondition(
+                f"instance {id} has no reservation to extend; it runs until terminated",
+                resource="instance", id=id, state=row.state,
+            )  # fmt: skip
+        wanted = row.expire_at + seconds * SECOND
+        if row.hard_expire_at is not None and wanted > row.hard_expire_at:
+            over = -(-(wanted - row.hard_expire_at) // SECOND)
+            raise OutOfRange(
+                f"duration {seconds}s goes {over}s past the instance's hard maximum",
+                reason="MAX_DURATION_EXCEEDED", hard_expire_time=row.hard_expire_at, wanted=wanted,
+            )  # fmt: skip
+        tx.put(replace(row, expire_at=wanted, updated_at=tx.now))
+        request.record(tx, row.account_id, id)
+
+    await core.store.run(UnitOfWork(caller.scope, [Get(Instance, id), *request.loads(caller.account_id)], decide))
+    return await instance_of(core, caller, id)
+
+
+def _found(tx: Transaction, id: str) -> Instance:
+    row = tx.get(Instance, id)
+    if row is None:
+        raise not_found("instance", id)
+    return row
+
+
+__all__ = [
+    "CreateInstance",
+    "NotFound",
+    "create",
+    "extend",
+    "instance_of",
+    "operation_of",
+    "terminate",
+    "update",
+]

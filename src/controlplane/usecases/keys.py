@@ -1,0 +1,220 @@
+"""SSH keys and API keys of an account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from controlplane.domain import ids as id_forms
+from controlplane.domain.account import (
+    Account,
+    ApiKey,
+    SshKey,
+    hash_secret,
+    mint_secret,
+    well_formed_secret,
+)
+from controlplane.domain.errors import (
+    AlreadyExists,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+    invalid,
+    not_found,
+)
+from controlplane.domain.principal import ALL, OPERATOR, SCOPES, Principal, Scope
+from controlplane.ports.clock import Clock
+from controlplane.ports.store import Get, Load, Store, Transaction, UnitOfWork, Where
+from controlplane.usecases import validation
+from controlplane.usecases.core import Core
+from controlplane.usecases.idempotency import RequestKey
+
+SECRET_PREFIX = "gp_live_"
+
+
+async def create_ssh_key(core: Core, caller: Principal, name: str, public_key: str, request: RequestKey) -> SshKey:
+    """Store a public key under a name that is unique in the account."""
+    validation.check_name(name, required=True)
+    request.check()
+    # Big RSA keys take milliseconds to check.
+    parsed = await asyncio.to_thread(core.ssh_keys.parse, public_key) if len(public_key) <= 16_384 else None
+    if parsed is None:
+        raise invalid("public_key", "must be one OpenSSH public key without options", public_key)
+    account_id = caller.account_id
+
+    def decide(tx: Transaction) -> SshKey | str:
+        if first := request.replay(tx, account_id):
+            return first
+        validation.check_open(tx.get(Account, account_id))
+        have = tx.where(SshKey, "account_id", account_id)
+        if any(key.name == name for key in have):
+            raise AlreadyExists(f"an SSH key named {name!r} exists", resource="SSH key", field="name", value=name)
+        _check_quota("SSH keys", len(have), core.policy.max_keys)
+        key = SshKey(
+            id_forms.encode(id_forms.SSH_KEY, tx.ids.uuid7()),
+            account_id,
+            name,
+            parsed.line,
+            parsed.fingerprint,
+            tx.now,
+        )
+        tx.put(key)
+        request.record(tx, account_id, key.id)
+        return key
+
+    loads = [Get(Account, account_id), Where(SshKey, "account_id", account_id), *request.loads(account_id)]
+    made = await core.store.run(UnitOfWork(caller.scope, loads, decide))
+    return await ssh_key_of(core, caller, made) if isinstance(made, str) else made
+
+
+def _check_quota(what: str, have: int, limit: int) -> None:
+    if have >= limit:
+        raise ResourceExhausted(
+            f"the account has {limit} {what}, which is its limit",
+            reason="QUOTA_EXCEEDED",
+            resource=what,
+            limit=limit,
+        )
+
+
+async def ssh_key_of(core: Core, caller: Principal, id: str) -> SshKey:
+    """One SSH key, or NotFound."""
+    found = await core.store.get(caller.scope, SshKey, id)
+    if found is None:
+        raise not_found("SSH key", id)
+    return found
+
+
+async def delete_ssh_key(core: Core, caller: Principal, id: str) -> None:
+    """Forget an SSH key; machines keep it."""
+
+    def decide(tx: Transaction) -> None:
+        if tx.get(SshKey, id) is None:
+            raise not_found("SSH key", id)
+        tx.delete(SshKey, id)
+
+    await core.store.run(UnitOfWork(caller.scope, [Get(SshKey, id)], decide))
+
+
+async def create_api_key(
+    core: Core,
+    caller: Principal,
+    name: str,
+    scopes: Sequence[str],
+    expires_at: int | None,
+    account_id: str = "",
+) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is nowhere else. A key cannot give more than it has."""
+    validation.check_name(name, required=True)
+    if account_id and not caller.operator and account_id != caller.account_id:
+        raise PermissionDenied("only an operator may name an account", reason="OPERATOR_ONLY")
+    owner = account_id or caller.account_id
+    if owner == OPERATOR:
+        raise invalid("account_id", "must name an account when the caller is an operator", account_id)
+    available = frozenset(SCOPES) if caller.operator else caller.scopes
+    for scope in scopes:
+        if scope not in SCOPES:
+            raise invalid("scopes", f"must be among {', '.join(SCOPES)}", scope)
+        if scope not in available:
+            raise PermissionDenied(f"the calling key does not have scope {scope} to give", scope=scope)
+    if expires_at is not None and expires_at <= core.clock.now():
+        raise invalid("expire_time", "must be in the future", expires_at)
+    secret = mint_secret(SECRET_PREFIX, core.ids.entropy(24))
+
+    def decide(tx: Transaction) -> ApiKey:
+        account = tx.get(Account, owner)
+        if account is None:
+            raise not_found("account", owner)
+        validation.check_open(account)
+        _check_quota("API keys", len(tx.where(ApiKey, "account_id", owner)), core.policy.max_keys)
+        key = ApiKey(
+            id_forms.encode(id_forms.API_KEY, tx.ids.uuid7()), owner, name, secret[: len(SECRET_PREFIX) + 4],
+            hash_secret(secret), tuple(scopes) or tuple(s for s in SCOPES if s in available), tx.now, expires_at,
+        )  # fmt: skip
+        tx.put(key)
+        return key
+
+    loads: list[Load] = [Get(Account, owner), Where(ApiKey, "account_id", owner)]
+    return await core.store.run(UnitOfWork(caller.scope, loads, decide)), secret
+
+
+async def api_key_of(core: Core, caller: Principal, id: str) -> ApiKey:
+    """One API key, or NotFound."""
+    found = await core.store.get(caller.scope, ApiKey, id)
+    if found is None:
+        raise not_found("API key", id)
+    return found
+
+
+async def revoke_api_key(core: Core, caller: Principal, id: str, authenticator: KeyAuthenticator) -> ApiKey:
+    """End a key, for good. Idempotent."""
+
+    def decide(tx: Transaction) -> ApiKey:
+        key = tx.get(ApiKey, id)
+        if key is None:
+            raise not_found("API key", id)
+        ended = replace(key, revoked_at=key.revoked_at or tx.now)
+        tx.put(ended)
+        return ended
+
+    key = await core.store.run(UnitOfWork(caller.scope, [Get(ApiKey, id)], decide))
+    authenticator.forget(key)
+    return key
+
+
+class KeyAuthenticator:
+    """Turns a bearer token into a Principal. Answers are remembered for less than a second, so that a revocation on
+    any replica takes effect within one."""
+
+    REMEMBER_S = 0.8
+
+    def __init__(self, store: Store, clock: Clock, operator_sha256: str) -> None:
+        self._store = store
+        self._clock = clock
+        self._operator_sha256 = operator_sha256
+        self._operator = Principal(OPERATOR, OPERATOR, frozenset(SCOPES), operator=True)
+        self._known: dict[str, tuple[float, Principal, int | None]] = {}
+
+    def cached(self, token: str) -> Principal | None:
+        """The caller of a token seen within the last moment; None: ask `authenticate`."""
+        known = self._known.get(token)
+        if known is None or known[0] < self._clock.monotonic():
+            return None
+        if known[2] is not None and known[2] <= self._clock.now():
+            return None
+        return known[1]
+
+    async def authenticate(self, token: str) -> Principal:
+        """The caller of a token; raises Unauthenticated."""
+        if not well_formed_secret(token, SECRET_PREFIX):
+            raise Unauthenticated("the API key is malformed: it begins with gp_live_ and ends with a checksum")
+        digest = hash_secret(token)
+        if digest == self._operator_sha256:
+            return self._remember(token, self._operator, None)
+        keys = await self._store.select(ALL, ApiKey, {"secret_sha256": digest}, "", 1)
+        if not keys or not keys[0].works(self._clock.now()):
+            self._known.pop(token, None)
+            raise Unauthenticated("the API key is unknown, revoked or expired")
+        key = keys[0]
+        return self._remember(token, Principal(key.account_id, key.id, frozenset(key.scopes)), key.expires_at)
+
+    def _remember(self, token: str, principal: Principal, expires_at: int | None) -> Principal:
+        if len(self._known) > 10_000:
+            self._known.clear()
+        self._known[token] = (self._clock.monotonic() + self.REMEMBER_S, principal, expires_at)
+        return principal
+
+    def forget(self, key: ApiKey) -> None:
+        """Drop what is remembered of a key, at once."""
+        self._known = {t: known for t, known in self._known.items() if known[1].key_id != key.id}
+
+    async def still_works(self, key_id: str) -> bool:
+        """Whether a key that opened a stream may keep it."""
+        if key_id == OPERATOR:
+            return True
+        key = await self._store.get(ALL, ApiKey, key_id)
+        return key is not None and key.works(self._clock.now())
+
+
+__all__ = ["KeyAuthenticator", "Scope"]
