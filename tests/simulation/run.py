@@ -53,7 +53,7 @@ class Killed(BaseException):
 class SimKeys:
     """Every key is good."""
 
-    def parse(self, line: str) -> ParsedSshKey | None:
+    async def parse(self, line: str) -> ParsedSshKey | None:
         return ParsedSshKey(line, "SHA256:x")
 
 

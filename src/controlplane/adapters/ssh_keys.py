@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncssh
 
 from controlplane.ports.ssh import ParsedSshKey
+
+LONGEST = 16_384  # characters; an RSA key of 16384 bits has 2750
 
 
 class AsyncsshKeyParser:
     """Accepts ed25519, ECDSA, RSA of at least 2048 bits, and their security-key forms."""
 
-    def parse(self, line: str) -> ParsedSshKey | None:
-        """The key, or None when the line is not exactly one usable public key without options."""
+    async def parse(self, line: str) -> ParsedSshKey | None:
+        """In a thread: big RSA keys take milliseconds to check."""
+        return await asyncio.to_thread(self._parse, line) if len(line) <= LONGEST else None
+
+    @staticmethod
+    def _parse(line: str) -> ParsedSshKey | None:
         words = line.strip().split()
         if len(words) < 2 or "\n" in line.strip() or not words[0].startswith(("ssh-", "ecdsa-", "sk-")):
             return None

@@ -17,6 +17,6 @@ class ParsedSshKey:
 class SshKeyParser(Protocol):
     """Checks OpenSSH public keys."""
 
-    def parse(self, line: str) -> ParsedSshKey | None:
+    async def parse(self, line: str) -> ParsedSshKey | None:
         """The key, or None when the line is not exactly one usable public key without options."""
         ...

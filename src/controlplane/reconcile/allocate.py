@@ -39,6 +39,7 @@ from controlplane.reconcile.asking import ask, launch, provider_of
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows, Tenure, nothing
 from controlplane.usecases.core import Core
+from controlplane.usecases.machine_secrets import model_key, probe_seed
 
 LOOKUP_GRACE_S = 1.0  # beyond what the provider's lateness explains, before a missing label counts as "not created"
 RETRY_LIMITED_S = 5.0
@@ -61,6 +62,7 @@ async def allocate(tenure: Tenure, instance: Instance) -> None:
         if settled is None:
             return
         instance = settled
+    await tenure.apply(nothing, due_in_s=0)
 
 
 async def _try_next(tenure: Tenure, instance: Instance, operation: Operation | None) -> Instance | None:
@@ -98,20 +100,15 @@ def _spec(core: Core, instance: Instance, offer: Offer) -> LaunchSpec:
         label=instance.label,
         offer=offer,
         authorized_keys=wish.ssh_public_keys,
-        probe_key=core.prober.public_key(core.secrets.derive("probe", instance.id)),
+        probe_key=core.prober.public_key(probe_seed(core.secrets, instance.id)),
         disk_gb=wish.disk_gb,
         mode=LaunchMode(wish.mode),
         image=wish.image,
         model=wish.model,
-        model_api_key=model_key(core, instance.id) if wish.model else "",
+        model_api_key=model_key(core.secrets, instance.id) if wish.model else "",
         env=wish.env,
         max_price_nano_per_hour=wish.max_price_nano_per_hour,
     )
-
-
-def model_key(core: Core, instance_id: str) -> str:
-    """The bearer that an instance's model server requires; derived, so that it needs no storage."""
-    return "gpm_" + core.secrets.derive("model", instance_id).hex()
 
 
 def _next_offer(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Offer | None:

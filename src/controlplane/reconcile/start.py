@@ -10,11 +10,11 @@ from controlplane.domain.state import State
 from controlplane.ports.probe import ProbeResult
 from controlplane.ports.provider import Machine, MachineStatus, SshEndpoint
 from controlplane.reconcile import endings
-from controlplane.reconcile.allocate import model_key
 from controlplane.reconcile.asking import ask, provider_of
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows, Tenure
 from controlplane.usecases.core import Core
+from controlplane.usecases.machine_secrets import model_key, probe_seed
 
 PROBE_S = 10.0
 LOST = (MachineStatus.GONE, MachineStatus.FAILED, MachineStatus.PREEMPTED)
@@ -54,10 +54,10 @@ async def _probe(core: Core, instance: Instance, machine: Machine) -> ProbeResul
         return ProbeResult(False, reason=machine.message or f"the machine is {machine.status}")
     known = machine.ssh.host_key or instance.ssh_host_key
     endpoint = SshEndpoint(machine.ssh.host, machine.ssh.port, machine.ssh.user, known)
-    ssh = await core.prober.probe(endpoint, core.secrets.derive("probe", instance.id), PROBE_S)
+    ssh = await core.prober.probe(endpoint, probe_seed(core.secrets, instance.id), PROBE_S)
     if not ssh.ready or not instance.wish.model:
         return ssh
-    model = await core.prober.model_health(machine.model_url, model_key(core, instance.id), PROBE_S)
+    model = await core.prober.model_health(machine.model_url, model_key(core.secrets, instance.id), PROBE_S)
     return replace(ssh, ready=model.ready, reason=model.reason)
 
 

@@ -16,6 +16,7 @@ from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation
 from controlplane.domain.principal import ALL
 from controlplane.domain.work import LeaseLost, WorkItem
+from controlplane.ports.bus import Topic
 from controlplane.ports.store import Get, Load, Transaction, UnitOfWork, Where
 from controlplane.usecases.core import Core
 
@@ -104,7 +105,10 @@ class Tenure:
             return rows.instance
 
         loads = [Get(WorkItem, self.id), *Rows.loads(self._known)]
-        return await self.core.store.run(UnitOfWork(ALL, loads, decide))
+        applied = await self.core.store.run(UnitOfWork(ALL, loads, decide))
+        if due_in_s is not None:
+            self.core.bus.notify(Topic.WORK)  # the loop may sleep for longer than that
+        return applied
 
     def _put_item(
         self, tx: Transaction, item: WorkItem, instance: Instance, due_in_s: float | None, failed: bool

@@ -1,0 +1,3 @@
+"""Sandboxed machines on this host: built, found again, bounded and ended. Knows nothing of offers or
+providers.
+"""

@@ -21,6 +21,7 @@ async def create(
     core: Core, caller: Principal, name: str, limit_nano: int, period: Period, request: RequestKey
 ) -> Budget:
     """Add a budget. What runs already is held in it from now on."""
+    validation.check_tenant(caller)
     validation.check_name(name, required=True)
     _check_limit(limit_nano)
     request.check()
@@ -91,13 +92,12 @@ async def update(core: Core, caller: Principal, id: str, name: str | None, limit
         return changed
 
     changed = await core.store.run(UnitOfWork(caller.scope, [Get(Budget, id)], decide))
-    await _poke_running(core, caller)
+    await _poke_running(core, caller, changed.account_id)
     return changed
 
 
-async def _poke_running(core: Core, caller: Principal) -> None:
+async def _poke_running(core: Core, caller: Principal, account_id: str) -> None:
     """Make the account's machines due, so that the new limit meets them now and not at the next metering."""
-    account_id = caller.account_id
     ids: list[str] = await core.store.run(
         UnitOfWork(
             caller.scope,

@@ -78,10 +78,11 @@ class CreateInstance:
 
 async def create(core: Core, caller: Principal, wish: CreateInstance, request: RequestKey) -> Operation:
     """Accept the wish. Durable when it returns; no provider has been asked yet."""
+    validation.check_tenant(caller)
     wish.check(core.policy.max_duration_s)
     request.check()
     account_id = caller.account_id
-    keys = tuple(_parse_key(core, line, n) for n, line in enumerate(wish.ssh_public_keys))
+    keys = [await _parse_key(core, line, index) for index, line in enumerate(wish.ssh_public_keys)]
     loads: list[Load] = [
         Get(Account, account_id),
         CountLive(account_id),
@@ -137,8 +138,8 @@ async def instance_of(core: Core, caller: Principal, id: str) -> Instance:
     return found
 
 
-def _parse_key(core: Core, line: str, index: int) -> str:
-    parsed = core.ssh_keys.parse(line) if len(line) <= 16_384 else None
+async def _parse_key(core: Core, line: str, index: int) -> str:
+    parsed = await core.ssh_keys.parse(line)
     if parsed is None:
         raise invalid(f"ssh_public_keys[{index}]", "must be one OpenSSH public key without options", line)
     return parsed.line
@@ -245,12 +246,12 @@ async def update(
 
     def decide(tx: Transaction) -> None:
         row = _found(tx, id)
-        if request.replay(tx, row.account_id):
+        if request.replay(tx, caller.account_id):
             return
         merged = {k: v for k, v in {**row.labels, **labels}.items() if k not in remove_labels}
         validation.check_labels(merged)
         tx.put(replace(row, name=row.name if name is None else name, labels=merged, updated_at=tx.now))
-        request.record(tx, row.account_id, id)
+        request.record(tx, caller.account_id, id)
 
     await core.store.run(UnitOfWork(caller.scope, [Get(Instance, id), *request.loads(caller.account_id)], decide))
     return await instance_of(core, caller, id)
@@ -262,10 +263,10 @@ async def terminate(core: Core, caller: Principal, id: str, *, force: bool, requ
 
     def decide(tx: Transaction) -> str:
         row = _found(tx, id)
-        if first := request.replay(tx, row.account_id):
+        if first := request.replay(tx, caller.account_id):
             return first
         operation_id = _terminate(tx, row, force=force, request_id=request.id)
-        request.record(tx, row.account_id, operation_id)
+        request.record(tx, caller.account_id, operation_id)
         return operation_id
 
     operation_id = await core.store.run(UnitOfWork(caller.scope, end_loads(id, caller, request), decide))
@@ -311,7 +312,7 @@ async def extend(core: Core, caller: Principal, id: str, seconds: int, request: 
 
     def decide(tx: Transaction) -> None:
         row = _found(tx, id)
-        if request.replay(tx, row.account_id):
+        if request.replay(tx, caller.account_id):
             return
         if row.state in TERMINAL or row.state is State.STOPPING or row.ending:
             raise FailedPrecondition(
@@ -333,7 +334,7 @@ async def extend(core: Core, caller: Principal, id: str, seconds: int, request: 
                 reason="MAX_DURATION_EXCEEDED", hard_expire_time=row.hard_expire_at, wanted=wanted,
             )  # fmt: skip
         tx.put(replace(row, expire_at=wanted, updated_at=tx.now))
-        request.record(tx, row.account_id, id)
+        request.record(tx, caller.account_id, id)
 
     await core.store.run(UnitOfWork(caller.scope, [Get(Instance, id), *request.loads(caller.account_id)], decide))
     return await instance_of(core, caller, id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import json
 
 from controlplane.domain.errors import InvalidArgument, OutOfRange
@@ -61,7 +62,7 @@ class Tokens:
         except (binascii.Error, ValueError):
             return None
         tag, payload = raw[:_TAG], raw[_TAG:]
-        if not payload or self._secrets.sign(purpose, payload) != tag:
+        if not payload or not hmac.compare_digest(self._secrets.sign(purpose, payload), tag):
             return None
         parts: list[object] = json.loads(payload)
         return parts

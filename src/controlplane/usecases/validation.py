@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from controlplane.domain.account import Account
-from controlplane.domain.errors import FailedPrecondition, invalid
+from controlplane.domain.errors import FailedPrecondition, PermissionDenied, invalid
+from controlplane.domain.principal import Principal
 
 _LABEL_KEY = re.compile(r"[A-Za-z0-9._/-]{1,63}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -56,6 +57,12 @@ def check_count(field: str, values: Sequence[object], most: int) -> None:
     """At most so many entries."""
     if len(values) > most:
         raise invalid(field, f"must have at most {most} entries", len(values))
+
+
+def check_tenant(caller: Principal) -> None:
+    """Refuse an operator where an account would have to own what is made."""
+    if caller.operator:
+        raise PermissionDenied("an operator key has no account to own this; use a key of the account", scope="account")
 
 
 def check_open(account: Account | None) -> Account:

@@ -1,0 +1,126 @@
+"""Readiness of machines over SSH and HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import socket
+from urllib.parse import urlsplit
+
+import asyncssh
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from controlplane.ports.probe import ProbeResult
+from controlplane.ports.provider import SshEndpoint
+
+PROBE_COMMAND = "gpuplane-probe"  # a machine that restricts the key runs its own command instead
+_ANSWER_LIMIT = 1 << 20
+
+
+def probe_public_key(seed: bytes) -> str:
+    """The OpenSSH line to install for a 32-byte ed25519 seed."""
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
+    return public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode() + " gpuplane-probe"
+
+
+class SshProber:
+    """`Prober` for real machines."""
+
+    def public_key(self, private_seed: bytes) -> str:
+        """See `Prober.public_key`."""
+        return probe_public_key(private_seed)
+
+    async def probe(self, endpoint: SshEndpoint, private_seed: bytes, deadline_s: float) -> ProbeResult:
+        """See `Prober.probe`."""
+        meeting = _Meeting(endpoint.host_key)
+        try:
+            async with asyncio.timeout(deadline_s):
+                reason, permanent = await _login(endpoint, private_seed, meeting)
+        except TimeoutError:
+            reason, permanent = f"SSH did not answer within {deadline_s:.0f} s", False
+        return ProbeResult(not reason, meeting.met, reason, permanent)
+
+    async def model_health(self, url: str, api_key: str, deadline_s: float) -> ProbeResult:
+        """See `Prober.model_health`."""
+        reason, permanent = await asyncio.to_thread(_get_models, url, api_key, deadline_s)
+        return ProbeResult(not reason, "", reason, permanent)
+
+
+class _Meeting(asyncssh.SSHClient):
+    """Judges the host key and remembers it."""
+
+    def __init__(self, pinned: str) -> None:
+        self.met = ""
+        self._pinned = asyncssh.import_public_key(pinned) if pinned else None
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        self.met = " ".join(key.export_public_key("openssh").decode().split()[:2])
+        return self._pinned is None or key.public_data == self._pinned.public_data
+
+
+async def _login(endpoint: SshEndpoint, seed: bytes, meeting: _Meeting) -> tuple[str, bool]:
+    """Returns why not, and whether that is final."""
+    try:
+        async with asyncssh.connect(
+            endpoint.host,
+            endpoint.port,
+            username=endpoint.user,
+            client_keys=[_private_key(seed)],
+            client_factory=lambda: meeting,
+            known_hosts=([], [], []),  # nobody is known: every key comes to `meeting`
+            config=None,
+            agent_path=None,
+            preferred_auth="publickey",
+            compression_algs=None,
+        ) as connection:
+            done = await connection.run(PROBE_COMMAND, stdin=asyncssh.DEVNULL)
+    except asyncssh.PermissionDenied:
+        return "SSH refused the probe key", True
+    except asyncssh.HostKeyNotVerifiable:
+        return "SSH presented another host key than the one on record", True
+    except (OSError, asyncssh.Error) as error:
+        return f"SSH is not reachable: {_words(error)}", False
+    return ("", False) if done.exit_status == 0 else (f"the probe command ended with {done.exit_status}", False)
+
+
+def _private_key(seed: bytes) -> asyncssh.SSHKey:
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    return asyncssh.import_private_key(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+
+
+def _get_models(url: str, api_key: str, deadline_s: float) -> tuple[str, bool]:
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=deadline_s)
+    try:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        connection.request("GET", f"{parts.path.rstrip('/')}/models", headers=headers)
+        answer = connection.getresponse()
+        body = answer.read(_ANSWER_LIMIT)
+    except (OSError, http.client.HTTPException) as error:
+        return f"the model server is not reachable: {_words(error)}", False
+    finally:
+        connection.close()
+    if answer.status in (401, 403):
+        return f"the model server refused the key ({answer.status})", True
+    if answer.status != 200:
+        return f"the model server answered {answer.status}", False
+    return _judge_models(body)
+
+
+def _judge_models(body: bytes) -> tuple[str, bool]:
+    try:
+        listed = json.loads(body)["data"]
+    except (ValueError, KeyError, TypeError):
+        return "the model server did not answer with a list of models", False
+    return ("", False) if listed else ("the model server lists no model yet", False)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, asyncssh.Error):
+        return str(error.reason)
+    if isinstance(error, socket.gaierror):
+        return "its name does not resolve"
+    return getattr(error, "strerror", None) or type(error).__name__

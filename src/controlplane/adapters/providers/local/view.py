@@ -1,0 +1,58 @@
+"""A sighting in the port's words."""
+
+from __future__ import annotations
+
+from controlplane.adapters.providers.local.settings import LocalSettings
+from controlplane.ports.provider import Machine, MachineStatus, SshEndpoint, Utilisation
+from controlplane.sandbox.machines import Sighting
+from controlplane.sandbox.records import Record
+
+_START_GRACE_US = 60_000_000  # a live machine that old is running, even if too busy to answer
+
+
+def status(sighting: Sighting, *, answered: bool, now: int) -> MachineStatus:
+    """What the machine is doing."""
+    if sighting.kill_at is not None:
+        return MachineStatus.STOPPING
+    if not sighting.alive or sighting.record is None:
+        return MachineStatus.FAILED
+    young = now - sighting.record.created_at < _START_GRACE_US
+    return MachineStatus.STARTING if young and not answered else MachineStatus.RUNNING
+
+
+def machine(
+    sighting: Sighting,
+    state: MachineStatus,
+    utilisation: Utilisation | None,
+    message: str,
+    settings: LocalSettings,
+) -> Machine:
+    """The whole answer. Without a record all that is known is that something is there to destroy."""
+    record = sighting.record
+    if record is None:
+        return Machine(sighting.label, sighting.label, state, message=message, host_id=settings.host_id)
+    price = record.note.get("price_nano_per_hour")
+    return Machine(
+        id=sighting.label,
+        label=sighting.label,
+        status=state,
+        ssh=SshEndpoint(settings.advertised_host, record.ssh_port, "root", record.host_key),
+        model_url=_model_url(record),
+        message=message,
+        price_nano_per_hour=price if isinstance(price, int) else None,
+        created_at=record.created_at,
+        utilisation=utilisation,
+        host_id=settings.host_id,
+    )
+
+
+def why_failed(sighting: Sighting, log_tail: str) -> str:
+    """One sentence on a machine that is on record but not alive."""
+    if sighting.record is None or not sighting.record.pid:
+        return "the control plane ended while it made this machine"
+    last = log_tail.strip().splitlines()
+    return f"the machine's process ended{f'; its last words: {last[-1][:300]}' if last else ''}"
+
+
+def _model_url(record: Record) -> str:
+    return f"http://127.0.0.1:{record.model_port}/v1" if record.model_port else ""

@@ -1,0 +1,161 @@
+"""`gpuplane instances create`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from controlplane.cli.base import ApiCommand, common, connect
+from controlplane.cli.offers import filters, requirements
+from controlplane.cli.values import DURATION, PAIR
+
+if TYPE_CHECKING:
+    from gpuplane_client import Client
+
+_REQUIREMENTS = ("gpu", "count", "region", "tier", "min_vram", "provider", "min_reliability")
+
+
+@click.command(cls=ApiCommand)
+@click.option("--offer", metavar="ID", help="This offer and no other; see `gpuplane offers`.")
+@filters
+@click.option(
+    "--ssh-key",
+    "ssh_keys",
+    multiple=True,
+    metavar="FILE|ID",
+    help="Key to log in with: a file, or id or name of a stored key.  [default: ~/.ssh/id_*.pub]",
+)
+@click.option("--no-ssh-key", is_flag=True, help="Rent a machine that nobody can log in to.")
+@click.option("--name", default="", help="Name of the machine.")
+@click.option("--label", "labels", type=PAIR, multiple=True, help="Label. Repeatable.")
+@click.option("--disk", type=click.IntRange(min=1), metavar="GB", help="Disk.")
+@click.option("--image", default="", help="Image, where the provider runs images.")
+@click.option("--model", default="", help="Serve this model by an OpenAI-compatible API.")
+@click.option("--env", type=PAIR, multiple=True, help="Environment variable of the machine. Repeatable.")
+@click.option("--for", "reservation", type=DURATION, help="End the machine after this long, e.g. 2h.")
+@click.option("--max-duration", type=DURATION, help="Limit past which no extension goes.")
+@click.option("--idle", type=DURATION, help="End the machine after this long without use, e.g. 30m.")
+@click.option("--request-id", default="", help="Repeating with the same id rents nothing more.")
+@click.option("--no-wait", is_flag=True, help="Return once the wish is accepted.")
+@click.option("--timeout", type=DURATION, help="Stop waiting after this long (exit code 5); the work goes on.")
+@click.option("--quiet", "-q", is_flag=True, help="Print the instance id only.")
+def create(no_wait: bool, timeout: Any, quiet: bool, **wish: Any) -> None:
+    """Rent a machine and wait until somebody can log in.
+
+    \b
+      gpuplane instances create --gpu H100 --max-price 2.50 --for 2h
+      gpuplane instances create --offer local-cpu --name box --idle 30m
+
+    Name an offer, or say what is needed: then the cheapest offer that fits is taken, and the next when it is
+    gone.
+    """
+    from gpuplane.v1.instance_service_pb2 import GetInstanceRequest
+
+    from controlplane.cli.output import print_json
+    from controlplane.cli.progress import wait_shown
+    from controlplane.cli.show import ready_lines
+
+    check_target(wish)
+    with connect() as client:
+        operation = client.instances.CreateInstance(build_request(client, wish))
+        if no_wait:
+            if common().json:
+                print_json(operation)
+            else:
+                hint = "" if quiet else f" is accepted; follow it: gpuplane operations wait {operation.id}"
+                click.echo(f"{operation.instance_id}{hint}")
+            return
+        seconds = timeout.seconds if timeout else None
+        wait_shown(client, operation, title=f"renting {operation.instance_id}", timeout=seconds)
+        instance = client.instances.GetInstance(GetInstanceRequest(id=operation.instance_id))
+    if common().json:
+        print_json(instance)
+    elif quiet:
+        click.echo(instance.id)
+    else:
+        ready_lines(instance)
+
+
+def check_target(wish: dict[str, Any]) -> None:
+    """Exactly one way to say what to rent."""
+    required = [name for name in _REQUIREMENTS if wish[name]]
+    if wish["offer"] and required:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in required)
+        raise click.UsageError(f"--offer names the machine; leave out {names}")
+    if not wish["offer"] and not required and not wish["max_price"]:
+        raise click.UsageError("say what to rent: --offer ID, or --gpu NAME (or cpu); see: gpuplane offers")
+
+
+def build_request(client: Client, wish: dict[str, Any]) -> Any:
+    """The wish as the API takes it."""
+    from gpuplane.v1.instance_pb2 import LAUNCH_MODE_MODEL, LAUNCH_MODE_SSH
+    from gpuplane.v1.instance_service_pb2 import CreateInstanceRequest
+
+    key_ids, public_keys = ssh_keys(client, wish["ssh_keys"], wish["no_ssh_key"])
+    request = CreateInstanceRequest(
+        request_id=wish["request_id"],
+        name=wish["name"],
+        labels=dict(wish["labels"]),
+        max_price_per_hour=wish["max_price"],
+        ssh_key_ids=key_ids,
+        ssh_public_keys=public_keys,
+        image=wish["image"],
+        disk_gb=wish["disk"] or 0,
+        launch_mode=LAUNCH_MODE_MODEL if wish["model"] else LAUNCH_MODE_SSH,
+        model=wish["model"],
+        env=dict(wish["env"]),
+        reservation=wish["reservation"],
+        max_duration=wish["max_duration"],
+        idle_timeout=wish["idle"],
+    )
+    if wish["offer"]:
+        request.offer_id = wish["offer"]
+    else:
+        request.requirements.CopyFrom(requirements(**{name: wish[name] for name in _REQUIREMENTS}))
+    return request
+
+
+def ssh_keys(client: Client, given: tuple[str, ...], none: bool) -> tuple[list[str], list[str]]:
+    """Ids of stored keys, and public keys to send along."""
+    if none:
+        return [], []
+    if not given:
+        found = sorted((Path.home() / ".ssh").glob("id_*.pub"))
+        if not found:
+            raise click.UsageError(
+                "there is no key in ~/.ssh, so nobody could log in; make one with `ssh-keygen -t ed25519`, "
+                "name one by --ssh-key, or say --no-ssh-key"
+            )
+        return [], [path.read_text().strip() for path in found]
+    ids: list[str] = []
+    public: list[str] = []
+    for text in given:
+        path = Path(text).expanduser()
+        if path.is_file():
+            public.append(public_key(path))
+        else:
+            ids.append(text if text.startswith("sshkey_") else stored_key(client, text))
+    return ids, public
+
+
+def public_key(path: Path) -> str:
+    """The public key in, or beside, the file. A private key never leaves this host."""
+    text = path.read_text(errors="replace").strip()
+    if "PRIVATE KEY" not in text:
+        return text
+    beside = path.with_name(f"{path.name}.pub")
+    if not beside.is_file():
+        raise click.UsageError(f"{path} is a private key and {beside.name} is not there; name the public key")
+    return beside.read_text().strip()
+
+
+def stored_key(client: Client, name: str) -> str:
+    """The id of the stored key of that name."""
+    from gpuplane.v1.key_service_pb2 import ListSshKeysRequest
+
+    for key in client.list_all(client.keys.ListSshKeys, ListSshKeysRequest(page_size=1000)):
+        if key.name == name:
+            return str(key.id)
+    raise click.UsageError(f"--ssh-key {name}: no such file, and no stored key of that name")

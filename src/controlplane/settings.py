@@ -1,0 +1,118 @@
+"""All configuration: flags over GPUPLANE_* variables over a TOML file over defaults. Documented in
+docs/configuration.md, which a test compares with this class."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text names it, the rule and the value."""
+
+
+class Settings(BaseSettings):
+    """One deployment's settings. Durations are seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="GPUPLANE_", extra="forbid")
+
+    state: Path = Field(Path(".gpuplane"), description="State folder: database, keys, local machines.")
+    bind: str = Field("127.0.0.1", description="IP address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Main port; 0 takes a free one.")
+    database: str = Field("", description="Database URL; empty: SQLite in the state folder.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    tls_cert: Path | None = Field(None, description="PEM certificate chain; with tls_key the edge speaks TLS.")
+    tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")
+    tls_client_ca: Path | None = Field(None, description="PEM CA whose certificates clients must show (mTLS).")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Browser origins that may call, comma-separated, or `*`."
+    )
+    access_log: Path | None = Field(None, description="File for Envoy's access log, as JSON lines.")
+    trusted_proxies: int = Field(0, ge=0, le=10, description="Proxies before us whose X-Forwarded-For is believed.")
+    envoy_concurrency: int = Field(1, ge=1, le=64, description="Envoy's worker threads.")
+    rate_limit: float = Field(100.0, gt=0, description="Calls per second that one key may make.")
+    rate_burst: int = Field(200, ge=1, description="Calls that one key may make at once.")
+    streams_per_key: int = Field(10_000, ge=1, description="Watch streams that one key may hold open.")
+    master_key_file: Path | None = Field(None, description="File of the master key; default: in the state folder.")
+    local: bool = Field(True, description="Rent out this host through the local provider.")
+    local_simulated: bool = Field(False, description="Also offer pretended GPUs, marked `simulated`.")
+    local_unsandboxed: bool = Field(False, description="Run local machines unsandboxed where no sandbox can be built.")
+    local_ssh_bind: str = Field("127.0.0.1", description="Address on which local machines' SSH servers listen.")
+    local_ssh_host: str = Field("", description="Host name that clients are told to connect to.")
+    local_max_machines: int = Field(0, ge=0, description="Local machines at once; 0: what fits this host.")
+    local_cpu_count: int = Field(0, ge=0, description="CPUs of one local machine; 0: fitted to this host.")
+    local_memory_mb: int = Field(0, ge=0, description="Memory of one local machine; 0: fitted to this host.")
+    local_cpu_price: str = Field("0.01", description="Price per hour of a local CPU machine, USD.")
+    max_duration: int = Field(30 * 86400, ge=60, description="Hard maximum of any instance's life.")
+    stop_grace: float = Field(60.0, ge=0, le=3600, description="From SIGTERM to SIGKILL of an ending machine.")
+    meter_interval: float = Field(60.0, ge=0.5, le=3600, description="How often running machines are charged.")
+    hold_window: float = Field(120.0, ge=1, description="Cost that budgets hold ahead; at least two meter intervals.")
+    sweep_interval: float = Field(30.0, ge=1, description="How often providers' listings are compared with our rows.")
+    offers_interval: float = Field(10.0, ge=0.5, description="How often offers are fetched.")
+    retention: float = Field(30 * 86400.0, ge=60, description="How long finished operations and events are kept.")
+    retention_events: int = Field(100_000, ge=1000, description="Newest events that are kept whatever their age.")
+    drain: float = Field(10.0, ge=0, description="How long running requests may finish when the server stops.")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then the TOML file."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, _toml_file()))
+
+    @classmethod
+    def load(cls, config: Path | None = None, **overrides: Any) -> Settings:
+        """The settings from all sources. Raises SettingsError with one line per wrong setting."""
+        global _config
+        _config = config
+        try:
+            settings = cls(**overrides)
+        except ValidationError as error:
+            raise SettingsError("\n".join(_sentence(problem) for problem in error.errors())) from None
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{config} is not valid TOML: {error}") from None
+        if (settings.tls_cert is None) != (settings.tls_key is None):
+            raise SettingsError("tls_cert and tls_key must be set together")
+        if settings.hold_window < 2 * settings.meter_interval:
+            raise SettingsError(
+                f"hold_window must be at least two meter intervals ({2 * settings.meter_interval:g} s); "
+                f"got {settings.hold_window:g}"
+            )
+        return settings
+
+    @property
+    def database_url(self) -> str:
+        """The database in use."""
+        return self.database or f"sqlite:///{self.state / 'gpuplane.db'}"
+
+
+_config: Path | None = None
+
+
+def _toml_file() -> Path | None:
+    return _config
+
+
+def _sentence(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"]) or "settings"
+    return f"setting {name}: {problem['msg']}; got {problem.get('input')!r}"
