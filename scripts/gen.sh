@@ -16,7 +16,9 @@ fi
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-$bin/buf build --as-file-descriptor-set -o "$out/gpuplane.binpb"
+# Ours, what they import, and the error details that the transcoder prints.
+$bin/buf build --as-file-descriptor-set -o "$out/gpuplane.binpb" \
+  --path proto/gpuplane --path .deps/googleapis/google/rpc/error_details.proto
 mkdir -p "$out/python"
 (cd proto && find gpuplane -name '*.proto' | sort) | xargs $bin/python -m grpc_tools.protoc \
   --descriptor_set_in="$out/gpuplane.binpb" --python_out="$out/python" --pyi_out="$out/python" --grpc_python_out="$out/python"

@@ -10,11 +10,12 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Coroutine
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from controlplane import logs
+from controlplane import logs, resources
 from controlplane.adapters.bus.memory import MemoryBus
 from controlplane.adapters.secrets import MasterKeySecrets
 from controlplane.adapters.store.schema import SCHEMA, SchemaError, database_path
@@ -25,6 +26,7 @@ from controlplane.domain.account import Account, ApiKey, hash_secret
 from controlplane.domain.ids import ACCOUNT, API_KEY, encode
 from controlplane.domain.money import nano
 from controlplane.domain.principal import ALL, SCOPES
+from controlplane.edge.descriptors import strip_comments
 from controlplane.edge.errors import EdgeError
 from controlplane.edge.process import end_stale
 from controlplane.edge.render import EdgeConfig, Tls
@@ -34,7 +36,7 @@ from controlplane.edge.supervisor import Addresses, EnvoySupervisor
 from controlplane.metrics import Metrics
 from controlplane.ports.bus import Topic
 from controlplane.ports.provider import Provider
-from controlplane.ports.store import Get, Store, Transaction, UnitOfWork
+from controlplane.ports.store import Get, Store, StoreInfo, Transaction, UnitOfWork
 from controlplane.reconcile.loop import InstanceLoop
 from controlplane.reconcile.sweep import Sweeper, expire_records, refresh_offers
 from controlplane.settings import Settings, SettingsError
@@ -198,7 +200,7 @@ def _is_current(path: Path) -> bool:
     return rows.get("schema") == str(SCHEMA) and "deployment_id" in rows
 
 
-async def _open_store(settings: Settings, folder: StateFolder, bus: MemoryBus) -> SqliteStore:
+async def _open_store(settings: Settings, folder: StateFolder, bus: MemoryBus, metrics: Metrics) -> SqliteStore:
     path = database_path(settings.database_url)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not _is_current(path):
@@ -206,7 +208,12 @@ async def _open_store(settings: Settings, folder: StateFolder, bus: MemoryBus) -
 
         said = await asyncio.to_thread(run_migrations, settings.database_url, SystemIds(), folder.deployment_id)
         logs.get("store").info("store.migrated", result=said)
-    return SqliteStore(path, SystemClock(), SystemIds(), lambda: bus.notify(Topic.EVENTS))
+
+    def committed(units: int, seconds: float) -> None:
+        metrics.committed(units, seconds)
+        bus.notify(Topic.EVENTS)
+
+    return SqliteStore(path, SystemClock(), SystemIds(), committed)
 
 
 async def _first_account(store: Store, folder: StateFolder) -> None:
@@ -241,15 +248,14 @@ class Plane:
     async def build(cls, settings: Settings, folder: StateFolder, runtime: Path) -> Plane:
         """Open the store and compose everything; nothing acts yet."""
         bus = MemoryBus()
-        store = await _open_store(settings, folder, bus)
+        metrics = Metrics()
+        store = await _open_store(settings, folder, bus, metrics)
         await _first_account(store, folder)
-        return cls(
-            settings, folder, runtime, bus, store, (await store.info()).deployment_id, (await store.info()).epoch
-        )
+        return cls(settings, folder, runtime, bus, store, await store.info(), metrics)
 
     def __init__(
         self, settings: Settings, folder: StateFolder, runtime: Path, bus: MemoryBus, store: SqliteStore,
-        deployment_id: str, epoch: str,
+        info: StoreInfo, metrics: Metrics,
     ) -> None:  # fmt: skip
         from controlplane.adapters.prober import SshProber
         from controlplane.adapters.ssh_keys import AsyncsshKeyParser
@@ -269,19 +275,20 @@ class Plane:
         self._core = Core(
             store=store, clock=SystemClock(), ids=SystemIds(), bus=bus, secrets=secrets,
             ssh_keys=AsyncsshKeyParser(), prober=SshProber(), providers=self._providers, offers=OfferBook(),
-            policy=_policy(settings), deployment_id=deployment_id, host_id=host_id,
+            policy=_policy(settings), deployment_id=info.deployment_id, host_id=host_id, meter=metrics,
         )  # fmt: skip
         authenticator = KeyAuthenticator(store, self._core.clock, hash_secret(folder.operator_key()))
-        self._hub = EventHub(store, bus, Tokens(secrets, epoch), stream_messages, authenticator)
+        self._hub = EventHub(store, bus, Tokens(secrets, info.epoch), stream_messages, authenticator)
         # A copied database must not end the machines of the deployment that it was copied from.
-        may_destroy = deployment_id == folder.deployment_id()
+        may_destroy = info.deployment_id == folder.deployment_id()
         if not may_destroy:
-            self._log.warning("plane.copied_database", database=deployment_id, folder=folder.deployment_id())
+            self._log.warning("plane.copied_database", database=info.deployment_id, folder=folder.deployment_id())
         self._loop = InstanceLoop(self._core, EMBEDDED)
         self._sweepers = [Sweeper(self._core, provider, may_destroy) for provider in self._providers.values()]
-        metrics = Metrics()
         socket_path = runtime / "server.sock"
-        self._edge = EnvoySupervisor(_edge_config(settings, socket_path), DIALECTS, runtime)
+        # Envoy keeps the image in memory once per route: without comments it takes 100 MB less.
+        image = strip_comments(resources.DESCRIPTORS, runtime / "gpuplane.binpb")
+        self._edge = EnvoySupervisor(replace(_edge_config(settings, socket_path), descriptors=image), DIALECTS, runtime)
         self._vitals = ProcessVitals(store, self._loop, self._sweepers, self._edge.healthy, metrics)
         api = ApiPlane(self._core, self._hub.tokens, self._hub, authenticator)
         loopback = settings.bind.startswith("127.") or settings.bind == "::1"
@@ -304,6 +311,7 @@ class Plane:
         self._run(self._hub.run(), "watch")
         self._run(self._hub.watch_keys(), "watch-keys")
         self._run(self._vitals.probe_lag(), "loop-lag")
+        self._run(self._vitals.refresh_gauges(), "gauges")
         self._run(expire_records(self._core, settings.retention, settings.retention_events, 60.0), "retention")
         for sweeper in self._sweepers:
             self._run(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from controlplane.ports.meter import Count, Timing
+
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SLOW = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -55,10 +57,6 @@ class Metrics:
             "gpuplane_rpc_seconds", "Duration of unary calls.", ("method",), buckets=_FAST, registry=registry
         )
         self.streams_open = Gauge("gpuplane_streams_open", "Open streams.", ("method",), registry=registry)
-        self.watch_events = Counter("gpuplane_watch_events_total", "Events sent to watchers.", registry=registry)
-        self.watch_coalesced = Counter(
-            "gpuplane_watch_coalesced_total", "Events left out for slow watchers.", registry=registry
-        )
 
         # The process and its store.
         self.loop_lag = Gauge(
@@ -74,79 +72,71 @@ class Metrics:
             "gpuplane_commit_units", "Units of work in one commit.", buckets=_SIZES, registry=registry
         )
 
-        # The reconciler.
-        self.steps = Counter(
-            "gpuplane_reconcile_steps_total",
-            "Reconcile steps by loop and outcome.",
-            ("loop", "outcome"),
-            registry=registry,
-        )
-        self.step_delay = Gauge(
-            "gpuplane_reconcile_delay_seconds",
-            "How overdue the oldest due row was.",
-            ("loop",),
-            registry=registry,
-        )
-        self.operations = Counter(
-            "gpuplane_operations_total",
-            "Operations ended, by type and outcome.",
-            ("type", "outcome"),
-            registry=registry,
-        )
-        self.provisioning_seconds = Histogram(
-            "gpu_provisioning_duration_seconds",
-            "From acceptance to RUNNING.",
-            ("provider",),
-            buckets=_SLOW,
-            registry=registry,
+        # The core: what ports/meter.py names.
+        self._counts = {
+            Count.STEPS: Counter(
+                "gpuplane_reconcile_steps_total", "Looks at instances, by state and outcome.", ("state", "outcome"),
+                registry=registry,
+            ),
+            Count.ORPHANS: Counter(
+                "gpu_orphans_detected_total", "Destroys of machines that no row claimed.", registry=registry
+            ),
+            Count.GHOSTS: Counter("gpu_ghosts_detected_total", "Rows whose machine was gone.", registry=registry),
+            Count.DESTROY_FAILURES: Counter(
+                "gpu_destroy_failures_total", "Destroys that the provider did not answer.", registry=registry
+            ),
+            Count.SSH_VERIFY_FAILURES: Counter(
+                "gpu_ssh_verify_failures_total", "Machines that never took the probe's login.", registry=registry
+            ),
+            Count.PROVIDER_ERRORS: Counter(
+                "gpu_provider_api_errors_total", "Failed calls to providers.", ("provider", "operation"),
+                registry=registry,
+            ),
+        }  # fmt: skip
+        self._timings = {
+            Timing.PROVISIONING: Histogram(
+                "gpu_provisioning_duration_seconds", "From acceptance to RUNNING.", ("provider",), buckets=_SLOW,
+                registry=registry,
+            ),
+            Timing.SSH_VERIFY: Histogram(
+                "gpu_ssh_verify_duration_seconds", "From a machine's creation to the first login.", buckets=_SLOW,
+                registry=registry,
+            ),
+            Timing.PROVIDER_CALL: Histogram(
+                "gpu_provider_api_response_time_seconds", "Duration of calls to providers.", ("provider", "operation"),
+                buckets=_FAST, registry=registry,
+            ),
+        }  # fmt: skip
+        self.sessions_active = Gauge(
+            "gpu_sessions_active", "Machines by provider and state.", ("provider", "status"), registry=registry
         )
         self.destroy_age = Gauge(
-            "gpuplane_destroy_age_seconds",
-            "Age of the oldest destroy that is not confirmed.",
-            ("provider",),
+            "gpuplane_destroy_age_seconds", "Age of the oldest end that is not confirmed.", ("provider",),
             registry=registry,
-        )
-        self.sessions_active = Gauge(
-            "gpu_sessions_active",
-            "Machines by provider and state.",
-            ("provider", "status"),
+        )  # fmt: skip
+        self.orphans_now = Gauge(
+            "gpuplane_orphans", "Machines of ours that no row claims, at the last sweep.", ("provider",),
             registry=registry,
-        )
-        self.orphans = Counter("gpu_orphans_detected_total", "Machines of ours that no row claimed.", registry=registry)
-        self.ghosts = Counter("gpu_ghosts_detected_total", "Rows whose machine was gone.", registry=registry)
-        self.destroy_failures = Counter(
-            "gpu_destroy_failures_total", "Destroy attempts that failed.", registry=registry
-        )
-        self.ssh_verify_seconds = Histogram(
-            "gpu_ssh_verify_duration_seconds",
-            "Time until a machine took the probe's login.",
-            buckets=_SLOW,
-            registry=registry,
-        )
-        self.ssh_verify_failures = Counter(
-            "gpu_ssh_verify_failures_total", "Machines that never took the probe's login.", registry=registry
-        )
+        )  # fmt: skip
+        self.foreign_now = Gauge(
+            "gpuplane_foreign_machines", "Machines with our label that this database never made, at the last sweep.",
+            ("provider",), registry=registry,
+        )  # fmt: skip
 
-        # Providers.
-        self.provider_calls = Counter(
-            "gpu_provider_api_calls_total",
-            "Calls to providers.",
-            ("provider", "operation", "status"),
-            registry=registry,
-        )
-        self.provider_errors = Counter(
-            "gpu_provider_api_errors_total",
-            "Failed calls to providers.",
-            ("provider", "operation"),
-            registry=registry,
-        )
-        self.provider_seconds = Histogram(
-            "gpu_provider_api_response_time_seconds",
-            "Duration of calls to providers.",
-            ("provider", "operation"),
-            buckets=_FAST,
-            registry=registry,
-        )
+    def count(self, what: Count, *labels: str) -> None:
+        """See ports.meter.Meter."""
+        counter = self._counts[what]
+        (counter.labels(*labels) if labels else counter).inc()
+
+    def observe(self, what: Timing, seconds: float, *labels: str) -> None:
+        """See ports.meter.Meter."""
+        histogram = self._timings[what]
+        (histogram.labels(*labels) if labels else histogram).observe(seconds)
+
+    def committed(self, units: int, seconds: float) -> None:
+        """One batch was committed."""
+        self.commit_units.observe(units)
+        self.commit_seconds.observe(seconds)
 
     def rpc(self, label: str) -> RpcMeter:
         """The meter of one rpc, made once."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from controlplane.api.canonical import Check
+from controlplane.domain.billing import SECOND
 from controlplane.domain.errors import PlaneError
 from controlplane.metrics import Metrics
-from controlplane.ports.store import Store
+from controlplane.ports.store import LiveCount, Store
 from controlplane.reconcile.loop import InstanceLoop
 from controlplane.reconcile.sweep import Sweeper
 
 FRESH_S = 1.0  # checks are not repeated within this time, whoever asks
 LAG_PROBE_S = 0.5
+GAUGES_S = 5.0
 STALLED_S = 15.0
 
 
@@ -74,6 +77,27 @@ class ProcessVitals:
         failed = sweeper.report.failed
         message = "the provider cannot be asked" if failed else ""
         return Check(f"provider:{sweeper.provider.name}", not failed, 0.0, message)
+
+    async def refresh_gauges(self) -> None:
+        """Bring the gauges that are read from the store up to date, for ever."""
+        while True:
+            with contextlib.suppress(PlaneError):
+                self._gauges(await self._store.live_counts())
+            await asyncio.sleep(GAUGES_S)
+
+    def _gauges(self, counts: Sequence[LiveCount]) -> None:
+        metrics, now = self._metrics, time.time()
+        metrics.sessions_active.clear()
+        ages = {sweeper.provider.name: 0.0 for sweeper in self._sweepers}
+        for row in counts:
+            metrics.sessions_active.labels(row.provider, row.state.lower()).set(row.count)
+            if row.ending_since:
+                ages[row.provider] = max(ages.get(row.provider, 0.0), now - row.ending_since / SECOND)
+        for provider, age in ages.items():
+            metrics.destroy_age.labels(provider).set(age)
+        for sweeper in self._sweepers:
+            metrics.orphans_now.labels(sweeper.provider.name).set(sweeper.report.orphans)
+            metrics.foreign_now.labels(sweeper.provider.name).set(sweeper.report.foreign)
 
     async def probe_lag(self) -> None:
         """Measure how late the event loop is, for ever."""

@@ -10,28 +10,23 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import pytest
 
-from controlplane.adapters.prober import SshProber, probe_public_key
+from controlplane.adapters.prober import SshProber
 from controlplane.adapters.providers.local import LocalProvider, LocalSettings
-from controlplane.domain.offer import Offer
 from controlplane.ports.provider import (
     Created,
     Destruction,
     LaunchMode,
     LaunchOutcome,
-    LaunchSpec,
     Machine,
     MachineStatus,
     Rejected,
@@ -39,133 +34,45 @@ from controlplane.ports.provider import (
     TooDear,
 )
 from controlplane.sandbox import names, runtime
-from controlplane.sandbox.cgroups import PARENT
 from controlplane.sandbox.processes import start_ticks
+from tests.e2e.local_plane import (
+    Plane,
+    agent_of,
+    command_lines,
+    crash,
+    descriptors_of,
+    environment_of,
+    eventually,
+    eventually_async,
+    find_tool,
+    free_port,
+    has_status,
+    http_get,
+    http_post,
+    namespace_of,
+    private_pem,
+    refuses,
+    small_files,
+    status_of,
+    until_gone,
+    upload,
+    was_contacted,
+)
 
 HERE = Path(__file__).parent
 INSIDE = Path(__file__).with_name("inside_machine.py")
-CRASHER = Path(__file__).with_name("crashing_plane.py")
-
-
-class WallClock:
-    """Real time, moved by `ahead_s`."""
-
-    def __init__(self, ahead_s: float = 0) -> None:
-        self.ahead_s = ahead_s
-
-    def now(self) -> int:
-        return int((time.time() + self.ahead_s) * 1_000_000)
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead_s
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-@dataclass
-class Plane:
-    """A state folder, the keys of one tenant, and everything started below it."""
-
-    root: Path
-    seed: bytes = field(default_factory=lambda: os.urandom(32))
-    key: asyncssh.SSHKey = field(default_factory=lambda: asyncssh.generate_private_key("ssh-ed25519"))
-    clock: WallClock = field(default_factory=WallClock)
-    deployment: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
-
-    def provider(self, **settings: Any) -> LocalProvider:
-        bounds = {"cpu_count": 1, "memory_mb": 256, "max_pids": 96, "disk_gb": 1, **settings}
-        return LocalProvider(LocalSettings(self.root, "host-1", **bounds), self.clock)
-
-    @property
-    def identity(self) -> Path:
-        path = self.root / "id_tenant"
-        if not path.exists():
-            path.touch(mode=0o600)
-            path.write_bytes(self.key.export_private_key("openssh"))
-        return path
-
-    def label(self, name: str = "a") -> str:
-        return f"gp-{self.deployment}-{name}-1"
-
-    def spec(self, offered: Offer, name: str = "a", **changes: Any) -> LaunchSpec:
-        public = self.key.export_public_key("openssh").decode().strip()
-        probe = probe_public_key(self.seed)
-        return LaunchSpec(
-            **{"label": self.label(name), "offer": offered, "authorized_keys": (public,)}
-            | {"probe_key": probe, "disk_gb": 1}
-            | changes
-        )
-
-    async def launch(self, provider: LocalProvider, name: str = "a", **changes: Any) -> Machine:
-        offer = (await provider.offers())[0]
-        outcome = await provider.launch(self.spec(offer, name, **changes))
-        assert outcome == Created(self.label(name)), await self.why(provider, outcome, name)
-        machine = await provider.describe(self.label(name))
-        assert machine.ssh is not None
-        verified = await SshProber().probe(machine.ssh, self.seed, 30)
-        assert verified.ready, await self.why(provider, verified.reason, name)
-        return await provider.describe(machine.id)
-
-    async def why(self, provider: LocalProvider, what: object, name: str) -> str:
-        return f"{what}\n{await provider.logs(self.label(name), tail=50)}"
-
-    def connect(self, machine: Machine) -> Any:
-        assert machine.ssh is not None
-        return asyncssh.connect(
-            machine.ssh.host,
-            machine.ssh.port,
-            username="root",
-            client_keys=[self.key],
-            known_hosts=None,
-            config=None,
-        )
-
-    async def run(self, machine: Machine, command: str, **options: Any) -> asyncssh.SSHCompletedProcess:
-        async with self.connect(machine) as connection:
-            return await asyncio.wait_for(connection.run(command, **options), 30)
-
-    def openssh(self, tool: str, machine: Machine, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        argv = [_tool(tool), *self.ssh_options(machine, "-P" if tool in ("scp", "sftp") else "-p"), *args]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=30, **options)
-
-    def ssh_options(self, machine: Machine, port_flag: str = "-p") -> list[str]:
-        assert machine.ssh is not None
-        known = self.root / "known_hosts"
-        known.write_text(f"[{machine.ssh.host}]:{machine.ssh.port} {machine.ssh.host_key}\n")
-        options = {
-            "UserKnownHostsFile": known,
-            "StrictHostKeyChecking": "yes",
-            "IdentitiesOnly": "yes",
-            "BatchMode": "yes",
-        }
-        flags = [text for name, value in options.items() for text in ("-o", f"{name}={value}")]
-        return ["-F", "none", "-i", str(self.identity), port_flag, str(machine.ssh.port), *flags]
-
-    def tag(self) -> str:
-        return names.plane_tag(self.root / "machines")
-
-    def leftovers(self) -> list[str]:
-        """Anything of this plane that the host still holds."""
-        found = [f"process {pid}: {line}" for pid, line in _command_lines() if self.tag() in line]
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-        found += [f"mount: {line}" for line in mounts if str(self.root) in line]
-        found += [f"loop: {line}" for line in _loops() if str(self.root) in line]
-        found += [f"group: {path}" for path in Path("/sys/fs/cgroup").glob(f"**/{PARENT}/{self.tag()}.*")]
-        folder = self.root / "machines"
-        return found + [f"folder: {path}" for path in (folder.iterdir() if folder.exists() else [])]
 
 
 @pytest.fixture
 async def plane(tmp_path: Path) -> AsyncIterator[Plane]:
-    _tool("bwrap")
+    find_tool("bwrap")
     plane = Plane(tmp_path)
     yield plane
     provider = plane.provider()
     for machine in (await provider.list("")).machines:
-        await _until_gone(provider, machine.id, grace_s=0)
+        await until_gone(provider, machine.id, grace_s=0)
     await provider.close()
-    await _eventually(lambda: not plane.leftovers(), lambda: "\n".join(plane.leftovers()))
+    await eventually(lambda: not plane.leftovers(), lambda: "\n".join(plane.leftovers()))
 
 
 async def test_launch_describe_list_destroy(plane: Plane) -> None:
@@ -179,7 +86,7 @@ async def test_launch_describe_list_destroy(plane: Plane) -> None:
     assert (await provider.list("gp-other-")).machines == ()
     assert await provider.launch(plane.spec((await provider.offers())[0])) == Created(plane.label())
     assert "ready" in await provider.logs(machine.id, tail=10)
-    await _until_gone(provider, machine.id, grace_s=10)
+    await until_gone(provider, machine.id, grace_s=10)
     assert (await provider.describe(machine.id)).status is MachineStatus.GONE
     assert await provider.destroy(machine.id, grace_s=0) is Destruction.GONE
     assert plane.leftovers() == []
@@ -226,14 +133,14 @@ async def test_forwarding_reaches_the_machines_loopback_only(plane: Plane) -> No
     python = runtime.sandboxed(model=False).python
     async with plane.connect(machine) as connection:
         server = await connection.create_process(f"cd /etc && {python} -m http.server --bind 127.0.0.1 8123")
-        inside, outside = _free_port(), _free_port()
+        inside, outside = free_port(), free_port()
         forwards = ["-N", "-L", f"{inside}:127.0.0.1:8123", "-L", f"{outside}:127.0.0.1:{host_port}"]
-        argv = [_tool("ssh"), *plane.ssh_options(machine), *forwards, "root@127.0.0.1"]
+        argv = [find_tool("ssh"), *plane.ssh_options(machine), *forwards, "root@127.0.0.1"]
         client = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.DEVNULL)
         try:
-            await _eventually(lambda: b"root:x:0:0" in _get(f"http://127.0.0.1:{inside}/passwd"))
-            assert _get(f"http://127.0.0.1:{outside}/") == b"", "the host's loopback is not the machine's"
-            assert not _was_contacted(host_server)
+            await eventually(lambda: b"root:x:0:0" in http_get(f"http://127.0.0.1:{inside}/passwd"))
+            assert http_get(f"http://127.0.0.1:{outside}/") == b"", "the host's loopback is not the machine's"
+            assert not was_contacted(host_server)
             with pytest.raises(asyncssh.ChannelOpenError):
                 await connection.open_connection("169.254.169.254", 80)
             with pytest.raises(asyncssh.ChannelListenError):
@@ -256,7 +163,7 @@ async def test_keys(plane: Plane) -> None:
     assert (pinned.ready, pinned.permanent) == (False, True)
     first = await SshProber().probe(replace(machine.ssh, host_key=""), plane.seed, 10)
     assert (first.ready, first.host_key) == (True, machine.ssh.host_key)
-    prober_key = asyncssh.import_private_key(_private_pem(plane.seed))
+    prober_key = asyncssh.import_private_key(private_pem(plane.seed))
     async with asyncssh.connect(
         "127.0.0.1",
         machine.ssh.port,
@@ -286,7 +193,7 @@ async def test_nothing_of_the_host_from_inside(plane: Plane) -> None:
     abstract.listen()
     tcp = socket.create_server(("127.0.0.1", 0))
     try:
-        await _upload(plane, machine, INSIDE)
+        await upload(plane, machine, INSIDE)
         facts = {
             "paths": [
                 str(plane.root),
@@ -307,8 +214,8 @@ async def test_nothing_of_the_host_from_inside(plane: Plane) -> None:
         assert done.exit_status == 0, done.stderr
         breaches = [entry["what"] for entry in json.loads(str(done.stdout)) if not entry["held"]]
         assert breaches == []
-        assert not _was_contacted(tcp)
-        assert not _was_contacted(abstract)
+        assert not was_contacted(tcp)
+        assert not was_contacted(abstract)
         assert bystander.returncode is None
         await _check_sftp_is_no_way_out(plane, machine)
         _check_identity_outside(plane)
@@ -340,10 +247,10 @@ async def _check_sftp_is_no_way_out(plane: Plane, machine: Machine) -> None:
 
 def _check_identity_outside(plane: Plane) -> None:
     expected = names.machine_uid(plane.tag(), plane.label())
-    frame = [pid for pid, line in _command_lines() if plane.label() in line and plane.tag() in line]
+    frame = [pid for pid, line in command_lines() if plane.label() in line and plane.tag() in line]
     assert len(frame) == 2, "a monitor and an agent"
     assert expected != 0
-    assert {int(_status(pid, "Uid").split()[0]) for pid in frame} == {expected}
+    assert {int(status_of(pid, "Uid").split()[0]) for pid in frame} == {expected}
 
 
 async def test_bounds_hold(plane: Plane) -> None:
@@ -362,9 +269,9 @@ async def test_bounds_hold(plane: Plane) -> None:
     async with plane.connect(machine) as connection:
         with contextlib.suppress(asyncssh.Error, TimeoutError):
             await asyncio.wait_for(connection.run(bomb, stderr=asyncssh.DEVNULL), 3)
-        assert 10 < sum(1 for _ in _namespace_of(_agent(plane, machine))) <= 96
+        assert 10 < sum(1 for _ in namespace_of(agent_of(plane, machine))) <= 96
     started = time.monotonic()
-    await _until_gone(provider, machine.id, grace_s=1)
+    await until_gone(provider, machine.id, grace_s=1)
     assert time.monotonic() - started < 8
 
 
@@ -376,12 +283,12 @@ async def test_graceful_stop(plane: Plane) -> None:
         assert looked.utilisation is not None
         assert looked.utilisation.ssh_sessions == 1
         assert await provider.destroy(machine.id, grace_s=60) is Destruction.PENDING
-        await _eventually(lambda: _refuses(machine))
+        await eventually(lambda: refuses(machine))
         assert (await provider.describe(machine.id)).status is MachineStatus.STOPPING
         assert (await connection.run("echo old session lives")).stdout == "old session lives\n"
         assert await provider.destroy(machine.id, grace_s=60) is Destruction.PENDING
     started = time.monotonic()
-    await _until_gone(provider, machine.id, grace_s=60)
+    await until_gone(provider, machine.id, grace_s=60)
     assert time.monotonic() - started < 5, "the last session ended, so nothing is waited for"
 
 
@@ -393,7 +300,7 @@ async def test_grace_ends_at_its_deadline_also_after_a_restart(plane: Plane) -> 
         later = plane.provider()
         assert (await later.describe(machine.id)).status is MachineStatus.STOPPING
         await asyncio.wait_for(connection.wait_closed(), 5)
-        await _until_gone(later, machine.id, grace_s=1000)
+        await until_gone(later, machine.id, grace_s=1000)
 
 
 async def test_force_stops_at_once(plane: Plane) -> None:
@@ -403,38 +310,38 @@ async def test_force_stops_at_once(plane: Plane) -> None:
         await connection.create_process("trap '' TERM HUP INT; setsid sleep 1000 & sleep 1000")
         assert await provider.destroy(machine.id, grace_s=100) is Destruction.PENDING
         started = time.monotonic()
-        await _until_gone(provider, machine.id, grace_s=0)
+        await until_gone(provider, machine.id, grace_s=0)
         assert time.monotonic() - started < 3
 
 
 async def test_frozen_agent_is_killed(plane: Plane) -> None:
     provider = plane.provider()
     machine = await plane.launch(provider)
-    os.kill(_agent(plane, machine), signal.SIGSTOP)
+    os.kill(agent_of(plane, machine), signal.SIGSTOP)
     assert await provider.destroy(machine.id, grace_s=0.3) is Destruction.PENDING
-    await _until_gone(provider, machine.id, grace_s=0.3)
+    await until_gone(provider, machine.id, grace_s=0.3)
 
 
 async def test_dead_machine_is_failed_until_destroyed(plane: Plane) -> None:
     provider = plane.provider()
     machine = await plane.launch(provider)
-    for pid, line in _command_lines():
+    for pid, line in command_lines():
         if plane.tag() in line:
             os.kill(pid, signal.SIGKILL)
-    await _eventually_async(lambda: _has_status(provider, machine.id, MachineStatus.FAILED))
+    await eventually_async(lambda: has_status(provider, machine.id, MachineStatus.FAILED))
     assert "ended" in (await provider.describe(machine.id)).message
-    await _until_gone(provider, machine.id, grace_s=60)
+    await until_gone(provider, machine.id, grace_s=60)
 
 
 async def test_lone_agent_is_still_the_machine(plane: Plane) -> None:
     provider = plane.provider()
     machine = await plane.launch(provider)
-    for pid, line in _command_lines():
+    for pid, line in command_lines():
         if plane.tag() in line and line.split(" ")[0].endswith("bwrap"):
             os.kill(pid, signal.SIGKILL)
     await asyncio.sleep(0.1)
     assert (await provider.describe(machine.id)).status is MachineStatus.RUNNING
-    await _until_gone(provider, machine.id, grace_s=5)
+    await until_gone(provider, machine.id, grace_s=5)
 
 
 async def test_machine_whose_folder_was_lost(plane: Plane) -> None:
@@ -443,8 +350,8 @@ async def test_machine_whose_folder_was_lost(plane: Plane) -> None:
     await asyncio.to_thread(shutil.rmtree, plane.root / "machines" / machine.id)
     (listed,) = (await provider.list("gp-")).machines
     assert (listed.id, listed.status) == (machine.id, MachineStatus.FAILED)
-    await _until_gone(provider, machine.id, grace_s=60)
-    await _eventually(lambda: not plane.leftovers())
+    await until_gone(provider, machine.id, grace_s=60)
+    await eventually(lambda: not plane.leftovers())
 
 
 async def test_nothing_is_inherited(plane: Plane) -> None:
@@ -454,41 +361,41 @@ async def test_nothing_is_inherited(plane: Plane) -> None:
     try:
         machine = await plane.launch(provider, env={"GREETING": "hello"})
         pipe = os.readlink(f"/proc/self/fd/{writing}")
-        frame = [pid for pid, line in _command_lines() if plane.tag() in line]
-        assert pipe not in [link for pid in frame for link in _descriptors(pid)]
-        assert not any(b"PYTEST" in _environment(pid) for pid in frame)
+        frame = [pid for pid, line in command_lines() if plane.tag() in line]
+        assert pipe not in [link for pid in frame for link in descriptors_of(pid)]
+        assert not any(b"PYTEST" in environment_of(pid) for pid in frame)
     finally:
         os.close(reading)
         os.close(writing)
     shown = await plane.run(machine, "echo $GREETING $HOME $PWD; env", env={"HOME": "/nowhere"})
     assert str(shown.stdout).startswith("hello /nowhere /root\n")
     assert "PYTEST" not in str(shown.stdout)
-    await _until_gone(provider, machine.id, grace_s=5)
-    assert not {pid for pid, _ in _command_lines()} & set(frame), "not even as a zombie"
+    await until_gone(provider, machine.id, grace_s=5)
+    await eventually(lambda: not {pid for pid, _ in command_lines()} & set(frame), lambda: "a zombie is left")
 
 
 async def test_restart_adopts_machines(plane: Plane) -> None:
-    await _crash(plane, "after")
+    await crash(plane, "after")
     provider = plane.provider()
     machine = await provider.describe(plane.label())
     assert machine.ssh is not None
     assert (await SshProber().probe(machine.ssh, plane.seed, 30)).ready
     assert (await provider.describe(plane.label())).status is MachineStatus.RUNNING
     assert [found.id for found in (await provider.list("gp-")).machines] == [plane.label()]
-    await _until_gone(provider, machine.id, grace_s=10)
+    await until_gone(provider, machine.id, grace_s=10)
 
 
 @pytest.mark.parametrize("moment", ["claimed", "intended", "spawned", "recorded", "admitted"])
 async def test_kill_while_launching(plane: Plane, moment: str) -> None:
-    await _crash(plane, moment)
+    await crash(plane, moment)
     provider = plane.provider()
     listed = await provider.list(f"gp-{plane.deployment}-")
     assert [machine.id for machine in listed.machines] == [plane.label()], "accounted for at every moment"
     offer = (await provider.offers())[0]
     assert await provider.launch(plane.spec(offer)) == Created(plane.label()), "the label has its machine"
     if moment != "admitted":
-        await _eventually_async(lambda: _has_status(provider, plane.label(), MachineStatus.FAILED))
-    await _until_gone(provider, plane.label(), grace_s=0)
+        await eventually_async(lambda: has_status(provider, plane.label(), MachineStatus.FAILED))
+    await until_gone(provider, plane.label(), grace_s=0)
     await asyncio.sleep(0.2)
     assert plane.leftovers() == [], "nothing came alive later"
 
@@ -498,7 +405,7 @@ async def test_ten_at_once(plane: Plane) -> None:
     labels = [f"n{number}" for number in range(10)]
     machines = await asyncio.gather(*(plane.launch(provider, name) for name in labels))
     assert len({machine.ssh.port for machine in machines if machine.ssh}) == 10
-    await asyncio.gather(*(_until_gone(provider, machine.id, grace_s=10) for machine in machines))
+    await asyncio.gather(*(until_gone(provider, machine.id, grace_s=10) for machine in machines))
     assert plane.leftovers() == []
 
 
@@ -538,7 +445,7 @@ async def test_deep_state_folder(tmp_path: Path) -> None:
     machine = await plane.launch(provider, "x" * 40)
     assert machine.utilisation is not None
     assert machine.utilisation.ssh_sessions == 0
-    await _until_gone(provider, machine.id, grace_s=10)
+    await until_gone(provider, machine.id, grace_s=10)
 
 
 async def test_processor_use_is_seen(plane: Plane) -> None:
@@ -566,7 +473,7 @@ async def test_without_a_sandbox(plane: Plane) -> None:
     loose._host.bwrap = ""
     machine = await plane.launch(loose)
     pid = int(str((await plane.run(machine, "setsid sleep 1000 >/dev/null 2>&1 </dev/null & echo $!")).stdout))
-    await _until_gone(loose, machine.id, grace_s=10)
+    await until_gone(loose, machine.id, grace_s=10)
     assert start_ticks(pid) is None
 
 
@@ -583,16 +490,16 @@ async def test_model_server(plane: Plane) -> None:
     async def healthy() -> bool:
         return (await prober.model_health(machine.model_url, key, 5)).ready
 
-    await _eventually_async(healthy, timeout_s=30)
+    await eventually_async(healthy, timeout_s=30)
     wrong = await prober.model_health(machine.model_url, "sk-wrong", 5)
     assert (wrong.ready, wrong.permanent) == (False, True)
     await asyncio.to_thread(_check_chat, machine.model_url, key)
-    assert all(key not in line for _, line in _command_lines())
+    assert all(key not in line for _, line in command_lines())
     log = await provider.logs(machine.id, tail=1000)
     assert "model:" in log
     assert key not in log
-    assert key.encode() not in b"".join(path.read_bytes() for path in _small_files(plane.root))
-    await _until_gone(provider, machine.id, grace_s=10)
+    assert key.encode() not in b"".join(path.read_bytes() for path in small_files(plane.root))
+    await until_gone(provider, machine.id, grace_s=10)
 
 
 def _check_chat(url: str, key: str) -> None:
@@ -601,180 +508,11 @@ def _check_chat(url: str, key: str) -> None:
         "max_tokens": 8,
         "messages": [{"role": "user", "content": "Hi"}],
     }
-    answer = json.loads(_post(f"{url}/chat/completions", key, body))
+    answer = json.loads(http_post(f"{url}/chat/completions", key, body))
     assert answer["choices"][0]["finish_reason"] in ("length", "stop")
     assert answer["usage"]["completion_tokens"] <= 8
     body |= {"stream": True, "stream_options": {"include_usage": True}}
-    lines = _post(f"{url}/chat/completions", key, body).decode().splitlines()
+    lines = http_post(f"{url}/chat/completions", key, body).decode().splitlines()
     events = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
     assert events[-1] == "[DONE]"
     assert any(json.loads(event).get("usage") for event in events[:-1])
-
-
-async def _crash(plane: Plane, moment: str) -> None:
-    """Let another control plane launch a machine and die by SIGKILL at that moment."""
-    public = plane.key.export_public_key("openssh").decode().strip()
-    argv = [
-        sys.executable,
-        str(CRASHER),
-        str(plane.root),
-        plane.label(),
-        moment,
-        public,
-        probe_public_key(plane.seed),
-    ]
-    process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
-    _, said = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode == -signal.SIGKILL, said.decode()
-
-
-async def _until_gone(provider: LocalProvider, machine_id: str, *, grace_s: float) -> None:
-    async def gone() -> bool:
-        return await provider.destroy(machine_id, grace_s=grace_s) is Destruction.GONE
-
-    await _eventually_async(gone, timeout_s=20)
-
-
-async def _has_status(provider: LocalProvider, machine_id: str, status: MachineStatus) -> bool:
-    return (await provider.describe(machine_id)).status is status
-
-
-async def _eventually(
-    check: Callable[[], bool], why: Callable[[], str] = lambda: "it did not happen", timeout_s: float = 10
-) -> None:
-    async def look() -> bool:
-        return await asyncio.to_thread(check)
-
-    await _eventually_async(look, why, timeout_s)
-
-
-async def _eventually_async(
-    check: Callable[[], Awaitable[bool]],
-    why: Callable[[], str] = lambda: "it did not happen",
-    timeout_s: float = 10,
-) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not await check():
-        assert time.monotonic() < deadline, why()
-        await asyncio.sleep(0.03)
-
-
-async def _upload(plane: Plane, machine: Machine, path: Path) -> None:
-    async with plane.connect(machine) as connection, connection.start_sftp_client() as sftp:
-        await sftp.put(str(path), f"/root/{path.name}")
-
-
-def _tool(name: str) -> str:
-    package = {"bwrap": "bubblewrap"}.get(name, "openssh-client")
-    path = shutil.which(name)
-    assert path, f"{name} is missing: apt-get install {package}"
-    return path
-
-
-def _command_lines() -> Iterator[tuple[int, str]]:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                yield (
-                    int(entry.name),
-                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"),
-                )
-
-
-def _agent(plane: Plane, machine: Machine) -> int:
-    """Host pid of a machine's first process."""
-    frame = [pid for pid, line in _command_lines() if plane.tag() in line and machine.label in line]
-    (agent,) = [pid for pid in frame if _status(pid, "NSpid").split()[1:] == ["1"]]
-    return agent
-
-
-def _status(pid: int, name: str) -> str:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(line.split(":\t")[1] for line in lines if line.startswith(f"{name}:"))
-
-
-def _descriptors(pid: int) -> list[str]:
-    return [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
-
-
-def _environment(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/environ").read_bytes()
-
-
-def _namespace_of(agent: int) -> Iterator[int]:
-    """Host pids of everything in a machine; found by parentage, since namespaces of others are not readable."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, StopIteration):
-            if entry.name.isdigit():
-                parents[int(entry.name)] = int(_status(int(entry.name), "PPid"))
-    for pid in parents:
-        ancestor = pid
-        while ancestor not in (0, agent):
-            ancestor = parents.get(ancestor, 0)
-        if ancestor == agent:
-            yield pid
-
-
-def _loops() -> list[str]:
-    return subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout.splitlines()
-
-
-def _small_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        if path.is_file() and path.stat().st_size < 1_000_000:
-            yield path
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _refuses(machine: Machine) -> bool:
-    assert machine.ssh is not None
-    try:
-        socket.create_connection((machine.ssh.host, machine.ssh.port), 1).close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
-def _was_contacted(server: socket.socket) -> bool:
-    server.settimeout(0.05)
-    try:
-        server.accept()[0].close()
-    except TimeoutError:
-        return False
-    return True
-
-
-def _get(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            content: bytes = answer.read()
-            return content
-    except OSError:
-        return b""
-    except Exception:
-        return b""
-
-
-def _post(url: str, key: str, body: dict[str, Any]) -> bytes:
-    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            content: bytes = answer.read()
-            return content
-    except urllib.error.HTTPError as error:
-        raise AssertionError(error.read().decode()) from error
-
-
-def _private_pem(seed: bytes) -> bytes:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    key = Ed25519PrivateKey.from_private_bytes(seed)
-    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())

@@ -163,7 +163,7 @@ class Simulation:
         life = Incarnation()
         life.die = lambda: self.kill(name)
         bus = MemoryBus()
-        store = DeadableStore(self.disk, self.clock, self.ids, lambda: bus.notify(Topic.EVENTS))
+        store = DeadableStore(self.disk, self.clock, self.ids, lambda units, seconds: bus.notify(Topic.EVENTS))
         store.gate = life.gate
         providers = {m.name: SimProvider(m, life.gate) for m in self.markets}
         life.core = Core(

@@ -175,6 +175,17 @@ class LogWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class LiveCount:
+    """How many instances of a provider are in a state, and since when the first of them should have ended (0: none
+    should)."""
+
+    provider: str
+    state: State
+    count: int
+    ending_since: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoreInfo:
     """What identifies a store. `epoch` changes whenever its event numbers could repeat (restore, replacement)."""
 
@@ -233,6 +244,10 @@ class Store(Protocol):
     async def expire(self, before: int, keep_events: int, limit: int) -> int:
         """Remove finished operations, idempotency records and events that are older than `before`, at most `limit`
         rows of each, never the newest event. Returns how many rows went."""
+        ...
+
+    async def live_counts(self) -> list[LiveCount]:
+        """Unsettled instances by provider and state, for metrics."""
         ...
 
     async def check(self) -> None:

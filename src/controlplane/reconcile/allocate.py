@@ -90,7 +90,7 @@ async def _try_next(tenure: Tenure, instance: Instance, operation: Operation | N
     if intended.attempt != number:
         return intended  # somebody asked for the end in between; nothing was asked for
     provider = core.providers[offer.provider]
-    outcome = await launch(provider, _spec(core, intended, offer))
+    outcome = await launch(core, provider, _spec(core, intended, offer))
     return await _record(tenure, provider, number, outcome)
 
 
@@ -222,7 +222,7 @@ async def _settle(tenure: Tenure, instance: Instance, attempt: Attempt) -> Insta
     """Find out by its label whether an attempt made a machine."""
     provider = provider_of(tenure.core, instance)
     capabilities = provider.capabilities
-    listing = await ask(provider, provider.list(instance.label))
+    listing = await ask(tenure.core, provider, "list", provider.list(instance.label))
     machine = next((m for m in listing.machines if m.label == instance.label), None)
     if machine is not None:
         return await tenure.apply(lambda rows: _adopt(rows, provider, attempt.number, machine))
@@ -261,7 +261,10 @@ def _adopt(rows: Rows, provider: Provider, number: int, machine: Machine) -> Non
 async def _return_unusable(tenure: Tenure, instance: Instance) -> Instance | None:
     """Destroy a machine that was made but cannot be used, before the next attempt."""
     provider = provider_of(tenure.core, instance)
-    if await ask(provider, provider.destroy(instance.machine_id, grace_s=0)) is Destruction.PENDING:
+    if (
+        await ask(tenure.core, provider, "destroy", provider.destroy(instance.machine_id, grace_s=0))
+        is Destruction.PENDING
+    ):
         await tenure.apply(nothing, due_in_s=provider.capabilities.transition_poll_s)
         return None
 

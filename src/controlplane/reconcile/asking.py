@@ -1,4 +1,4 @@
-"""Asking a provider, with a deadline, and with nothing but ProviderError for an answer that is none."""
+"""Asking a provider: with a deadline, timed, and with nothing but ProviderError for an answer that is none."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from controlplane.domain.instance import Instance
+from controlplane.ports.meter import Count, Timing
 from controlplane.ports.provider import Ambiguous, LaunchOutcome, LaunchSpec, Provider, ProviderError
 from controlplane.usecases.core import Core
 
@@ -24,22 +25,30 @@ def provider_of(core: Core, instance: Instance) -> Provider:
     return provider
 
 
-async def ask(provider: Provider, call: Awaitable[T]) -> T:
+async def ask(core: Core, provider: Provider, operation: str, call: Awaitable[T]) -> T:
     """The answer of any call but launch; ProviderError when there is none in time."""
-    try:
-        async with asyncio.timeout(provider.capabilities.call_timeout_s):
-            return await call
-    except TimeoutError as error:
-        raise ProviderError("no answer in time") from error
+    return await _timed(core, provider, operation, call, provider.capabilities.call_timeout_s)
 
 
-async def launch(provider: Provider, spec: LaunchSpec) -> LaunchOutcome:
+async def launch(core: Core, provider: Provider, spec: LaunchSpec) -> LaunchOutcome:
     """The outcome of a launch; Ambiguous when it cannot be known."""
     try:
-        async with asyncio.timeout(provider.capabilities.launch_timeout_s):
-            return await provider.launch(spec)
-    except TimeoutError:
-        return Ambiguous("no answer in time")
+        return await _timed(core, provider, "launch", provider.launch(spec), provider.capabilities.launch_timeout_s)
     except ProviderError as error:
         log.warning("provider.launch_unclear", provider=provider.name, label=spec.label, error=str(error))
-        return Ambiguous("the provider's answer was not understood")
+        return Ambiguous("the provider's answer was lost or not understood")
+
+
+async def _timed(core: Core, provider: Provider, operation: str, call: Awaitable[T], timeout_s: float) -> T:
+    began = core.clock.monotonic()
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await call
+    except TimeoutError as error:
+        core.meter.count(Count.PROVIDER_ERRORS, provider.name, operation)
+        raise ProviderError("no answer in time") from error
+    except ProviderError:
+        core.meter.count(Count.PROVIDER_ERRORS, provider.name, operation)
+        raise
+    finally:
+        core.meter.observe(Timing.PROVIDER_CALL, core.clock.monotonic() - began, provider.name, operation)

@@ -20,6 +20,7 @@ from controlplane.domain.principal import ALL
 from controlplane.domain.state import State
 from controlplane.domain.work import LeaseLost, WorkItem
 from controlplane.ports.bus import Topic
+from controlplane.ports.meter import Count
 from controlplane.ports.provider import ProviderError
 from controlplane.ports.store import Due, Get, Transaction, UnitOfWork, Where
 from controlplane.reconcile.allocate import allocate
@@ -149,11 +150,16 @@ class InstanceLoop:
         await self._core.store.run(UnitOfWork(ALL, [Get(WorkItem, item.id)], lambda tx: tx.delete(WorkItem, item.id)))
 
     async def _work(self, tenure: Tenure, instance: Instance) -> None:
+        outcome = "failed"
         try:
             await STEPS[instance.state](tenure, instance)
+            outcome = "done"
         except LeaseLost:
+            outcome = "lease_lost"
             log.info("loop.lease_lost", instance=tenure.id)
         except ProviderError as error:
+            if STEPS[instance.state] is stop:
+                self._core.meter.count(Count.DESTROY_FAILURES)
             log.warning("loop.provider_failed", instance=tenure.id, provider=instance.provider, error=str(error))
             await self._back_off(tenure, error.retry_after_s)
         except PlaneError as error:
@@ -163,6 +169,7 @@ class InstanceLoop:
             log.exception("loop.step_failed", instance=tenure.id, state=instance.state)
             await self._back_off(tenure, None)
         finally:
+            self._core.meter.count(Count.STEPS, instance.state, outcome)
             if self._active.get(tenure.id, (None,))[0] is tenure:
                 del self._active[tenure.id]
 

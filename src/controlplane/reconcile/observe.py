@@ -27,7 +27,7 @@ async def observe(tenure: Tenure, instance: Instance) -> None:
     provider = provider_of(core, instance)
     machine: Machine | None = None
     with contextlib.suppress(ProviderError):  # the sweep and the provider's metrics tell; the lease goes on
-        machine = await ask(provider, provider.describe(instance.machine_id))
+        machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
 
     def findings(rows: Rows) -> None:
         if machine is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import OperationState, Outcome
 from controlplane.domain.state import State
+from controlplane.ports.meter import Count, Timing
 from controlplane.ports.probe import ProbeResult
 from controlplane.ports.provider import Machine, MachineStatus, SshEndpoint
 from controlplane.reconcile import endings
@@ -27,13 +29,14 @@ async def start(tenure: Tenure, instance: Instance) -> None:
         await tenure.apply(endings.stopping, due_in_s=0)
         return
     provider = provider_of(core, instance)
-    machine = await ask(provider, provider.describe(instance.machine_id))
+    machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
     if machine.status in LOST:
         await tenure.apply(lambda rows: lost(rows, core, machine), due_in_s=0)
         return
     ready = await _probe(core, instance, machine)
     if ready.ready and machine.ssh is not None:
-        await tenure.apply(lambda rows: _running(rows, core, machine, ready), due_in_s=0)
+        running = await tenure.apply(lambda rows: _running(rows, core, machine, ready), due_in_s=0)
+        _measure(core, running)
         return
 
     def not_yet(rows: Rows) -> None:
@@ -46,7 +49,15 @@ async def start(tenure: Tenure, instance: Instance) -> None:
                 rows.create = rows.create.outcome(row.attempt, Outcome.NOT_READY, message, rows.now)
             endings.fail(rows, core.policy, endings.DEADLINE_EXCEEDED, "START_TIMEOUT", message)
 
-    await tenure.apply(not_yet, due_in_s=provider.capabilities.transition_poll_s)
+    after = await tenure.apply(not_yet, due_in_s=provider.capabilities.transition_poll_s)
+    if after.state is State.FAILED:
+        core.meter.count(Count.SSH_VERIFY_FAILURES)
+
+
+def _measure(core: Core, running: Instance) -> None:
+    if running.run_at is not None and running.machine_at is not None:
+        core.meter.observe(Timing.SSH_VERIFY, (running.run_at - running.machine_at) / SECOND)
+        core.meter.observe(Timing.PROVISIONING, (running.run_at - running.created_at) / SECOND, running.provider)
 
 
 async def _probe(core: Core, instance: Instance, machine: Machine) -> ProbeResult:

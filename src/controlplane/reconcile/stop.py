@@ -19,7 +19,7 @@ async def stop(tenure: Tenure, instance: Instance) -> None:
     provider = provider_of(core, instance)
     graceful = instance.state is State.STOPPING and not instance.stop_force
     grace_s = core.policy.stop_grace_s if graceful else 0.0
-    done = await ask(provider, provider.destroy(instance.machine_id, grace_s=grace_s))
+    done = await ask(core, provider, "destroy", provider.destroy(instance.machine_id, grace_s=grace_s))
     if done is Destruction.GONE:
         await tenure.apply(lambda rows: endings.terminated(rows, core.policy), due_in_s=0)
         return

@@ -20,6 +20,7 @@ from controlplane.domain.principal import ALL
 from controlplane.domain.state import State
 from controlplane.domain.work import WorkItem
 from controlplane.ports.bus import Topic
+from controlplane.ports.meter import Count
 from controlplane.ports.provider import Destruction, Listing, Machine, Provider, ProviderError
 from controlplane.ports.store import Get, Transaction, UnitOfWork
 from controlplane.reconcile import endings
@@ -41,7 +42,6 @@ class SweepReport:
     orphans: int = 0  # being destroyed, or about to be
     foreign: int = 0  # ours by label, unknown to this database: for a person to decide
     ghosts: int = 0
-    destroyed_total: int = 0
     failed: str = ""
 
 
@@ -68,7 +68,9 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """One comparison."""
-        listing = await ask(self.provider, self.provider.list(id_forms.label_prefix(self.core.deployment_id)))
+        listing = await ask(
+            self.core, self.provider, "list", self.provider.list(id_forms.label_prefix(self.core.deployment_id))
+        )
         suspects, foreign = [], 0
         for machine in listing.machines:
             verdict = await self._judge(machine)
@@ -107,9 +109,10 @@ class Sweeper:
         if await self._judge(machine) != "orphan":
             return
         log.warning("sweep.destroying_orphan", provider=self.provider.name, label=machine.label)
-        if await ask(self.provider, self.provider.destroy(machine.id, grace_s=0)) is Destruction.GONE:
+        self.core.meter.count(Count.ORPHANS)
+        destroyed = await ask(self.core, self.provider, "destroy", self.provider.destroy(machine.id, grace_s=0))
+        if destroyed is Destruction.GONE:
             self._suspects.pop(machine.id, None)
-            self.report.destroyed_total += 1
 
     async def _ghosts(self, listing: Listing) -> int:
         """Note rows whose machine is missing; end them on a later sighting."""
@@ -136,10 +139,10 @@ class Sweeper:
         grace = int((self.provider.capabilities.listing_delay_s + GRACE_S) * SECOND)
         policy = self.core.policy
 
-        def decide(tx: Transaction) -> None:
+        def decide(tx: Transaction) -> bool:
             row = tx.get(Instance, seen.id)
             if row is None or row.label != seen.label or not self._could_be_ghost(row):
-                return
+                return False
             if row.missing_since is None:
                 tx.put(replace(row, missing_since=tx.now))
             elif tx.now - row.missing_since >= grace:
@@ -150,8 +153,11 @@ class Sweeper:
                 )  # fmt: skip
                 rows.save()
                 poke(tx, row.id)
+                return True
+            return False
 
-        await self.core.store.run(UnitOfWork(ALL, [*Rows.loads(seen), Get(WorkItem, seen.id)], decide))
+        if await self.core.store.run(UnitOfWork(ALL, [*Rows.loads(seen), Get(WorkItem, seen.id)], decide)):
+            self.core.meter.count(Count.GHOSTS)
         self.core.bus.notify(Topic.WORK)
 
 
@@ -159,7 +165,7 @@ async def refresh_offers(core: Core, provider: Provider, interval_s: float) -> N
     """Keep the offer book's page of one provider up to date, for ever. A failure leaves the last known offers."""
     while True:
         try:
-            core.offers.update(provider.name, await ask(provider, provider.offers()))
+            core.offers.update(provider.name, await ask(core, provider, "offers", provider.offers()))
         except ProviderError as error:
             log.warning("offers.refresh_failed", provider=provider.name, error=str(error))
         await core.clock.sleep(interval_s)

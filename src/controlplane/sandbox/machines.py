@@ -49,7 +49,7 @@ class Machines:
 
     def create(self, spec: SandboxSpec, now: int, *, limit: int) -> bool:
         """Make a machine; false when the label has one already. Raises SandboxError when it cannot be made or
-        would be one more than `limit`, and then nothing is left of it.
+        would be one more than `limit`; the error says if anything is left of it.
         """
         if not names.is_label(spec.label):
             raise SandboxError(f"{spec.label!r} is not a machine label")
@@ -67,9 +67,8 @@ class Machines:
         try:
             self._start(folder, spec, now, sandboxed=not refusal)
         except (OSError, SandboxError) as error:
-            self.stop(spec.label, now, 0)
-            reason = str(error) if isinstance(error, SandboxError) else f"{error.strerror}: {error.filename or ''}"
-            raise SandboxError(reason) from error
+            remains = not self.stop(spec.label, now, 0)
+            raise SandboxError(_reason(error), remains=remains) from error
         return True
 
     def _start(self, folder: MachineFolder, spec: SandboxSpec, now: int, *, sandboxed: bool) -> None:
@@ -283,6 +282,12 @@ def _record(
         bounds=asdict(spec.bounds),
         note=dict(spec.note),
     )
+
+
+def _reason(error: OSError | SandboxError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)
 
 
 def _written_mb(image: Path) -> int:

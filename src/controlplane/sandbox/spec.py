@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 
 
 class SandboxError(Exception):
-    """A sandbox could not be made; the text says why in one sentence and holds no secret."""
+    """A sandbox could not be made; the text says why in one sentence and holds no secret.
+
+    `remains`: something of it is left for the moment and has to be stopped like any machine.
+    """
+
+    def __init__(self, message: str, *, remains: bool = False) -> None:
+        super().__init__(message)
+        self.remains = remains
 
 
 @dataclass(frozen=True, slots=True)

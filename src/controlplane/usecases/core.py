@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from controlplane.ports.bus import Bus
 from controlplane.ports.clock import Clock
 from controlplane.ports.ids import Ids
+from controlplane.ports.meter import Meter, NoMeter
 from controlplane.ports.probe import Prober
 from controlplane.ports.provider import Provider
 from controlplane.ports.secrets import Secrets
@@ -50,3 +51,4 @@ class Core:
     policy: Policy
     deployment_id: str
     host_id: str = ""
+    meter: Meter = NoMeter()  # noqa: RUF009 without state

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from controlplane.adapters.store.batch import Changes, Key, Loaded, Outcome, all_loads, decide
 from controlplane.adapters.store.reports import sum_usage
-from controlplane.adapters.store.writer import GroupCommitWriter
+from controlplane.adapters.store.writer import Committed, GroupCommitWriter
 from controlplane.domain.account import IdempotencyRecord
 from controlplane.domain.events import Event
 from controlplane.domain.instance import Instance
 from controlplane.domain.ledger import LedgerEntry
 from controlplane.domain.operation import Operation
 from controlplane.domain.principal import Scope
+from controlplane.domain.state import State
 from controlplane.domain.work import WorkItem
 from controlplane.ports.clock import Clock
 from controlplane.ports.ids import Ids
@@ -23,6 +24,7 @@ from controlplane.ports.store import (
     Due,
     Get,
     InstanceQuery,
+    LiveCount,
     LiveInstances,
     LogWindow,
     OperationQuery,
@@ -55,7 +57,9 @@ class MemoryDisk:
 class MemoryStore:
     """A Store over a MemoryDisk."""
 
-    def __init__(self, disk: MemoryDisk, clock: Clock, ids: Ids, committed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, disk: MemoryDisk, clock: Clock, ids: Ids, committed: Committed = lambda units, seconds: None
+    ) -> None:
         self._disk = disk
         self._clock = clock
         self._ids = ids
@@ -186,6 +190,16 @@ class MemoryStore:
             cut -= 1
         del disk.events[:cut]
         return removed + cut
+
+    async def live_counts(self) -> list[LiveCount]:
+        found: dict[tuple[str, State], list[int]] = {}
+        for row in self._disk.table(Instance).values():
+            if not row.settled:
+                found.setdefault((row.provider, row.state), []).append(row.stop_at or row.end_at or 0)
+        return [
+            LiveCount(provider, state, len(since), min((at for at in since if at), default=0))
+            for (provider, state), since in found.items()
+        ]
 
     async def check(self) -> None:
         return None

@@ -69,7 +69,8 @@ def _check_compatible(connection: sa.Connection) -> str:
     needed = int(values.get("min_compatible", 0))
     if needed > SCHEMA:
         raise SchemaError(
-            f"the database needs a gpuplane with schema {needed} or newer; this build has schema {SCHEMA}: upgrade gpuplane"
+            f"the database needs a gpuplane with schema {needed} or newer; "
+            f"this build has schema {SCHEMA}: upgrade gpuplane"
         )
     return str(values.get("schema", ""))
 

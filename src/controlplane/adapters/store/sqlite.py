@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,12 +29,13 @@ from controlplane.adapters.store.batch import (
 )
 from controlplane.adapters.store.reports import fold
 from controlplane.adapters.store.statements import CODECS, WITH_MESSAGE, Statement, Statements, query_values
-from controlplane.adapters.store.writer import GroupCommitWriter
+from controlplane.adapters.store.writer import Committed, GroupCommitWriter
 from controlplane.domain.errors import Unavailable
 from controlplane.domain.events import Event, EventKind
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation
 from controlplane.domain.principal import Scope
+from controlplane.domain.state import State
 from controlplane.domain.work import WorkItem
 from controlplane.ports.clock import Clock
 from controlplane.ports.ids import Ids
@@ -43,6 +44,7 @@ from controlplane.ports.store import (
     Due,
     Get,
     InstanceQuery,
+    LiveCount,
     LiveInstances,
     LogWindow,
     OperationQuery,
@@ -92,7 +94,7 @@ def unavailable(error: sqlite3.Error) -> Unavailable:
 class SqliteStore:
     """A Store over one SQLite file. One process only."""
 
-    def __init__(self, path: Path, clock: Clock, ids: Ids, committed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, path: Path, clock: Clock, ids: Ids, committed: Committed = lambda units, seconds: None) -> None:
         self._path = path
         self._clock = clock
         self._ids = ids
@@ -282,6 +284,10 @@ class SqliteStore:
     async def next_due(self, host_id: str) -> int | None:
         found: int | None = self._fetch(self._sql.next_due, host_id=host_id)[0][0]
         return found
+
+    async def live_counts(self) -> list[LiveCount]:
+        rows = self._fetch(self._sql.live_counts)
+        return [LiveCount(provider, State(state), count, since or 0) for provider, state, count, since in rows]
 
     # Upkeep
 

@@ -98,6 +98,17 @@ class Statements:
         )
 
     @cached_property
+    def live_counts(self) -> Statement:
+        """Instances that still have work, by provider and state."""
+        table, work = tables.instances, tables.work
+        since = sa.func.min(sa.func.coalesce(table.c.stop_at, table.c.end_at))
+        return self.render(
+            sa.select(table.c.provider, table.c.state, sa.func.count(), since)
+            .select_from(work.join(table, table.c.id == work.c.id))
+            .group_by(table.c.provider, table.c.state)
+        )
+
+    @cached_property
     def due(self) -> Statement:
         """Work that is due and unheld, oldest first."""
         work = tables.work

@@ -7,6 +7,7 @@ batches grow with load and a lone caller waits for nobody.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ from controlplane.domain.errors import Unavailable
 from controlplane.ports.store import UnitOfWork
 
 T = TypeVar("T")
+Committed = Callable[[int, float], None]
+"""Told after every commit: how many units it held, and how many seconds it took."""
+
 Apply = Callable[[Sequence[UnitOfWork[Any]]], Awaitable[list[Outcome]]]
 
 MAX_BATCH = 512
@@ -23,7 +27,7 @@ MAX_BATCH = 512
 class GroupCommitWriter:
     """Batches units of work for `apply`, which commits a whole batch at once."""
 
-    def __init__(self, apply: Apply, committed: Callable[[], None]) -> None:
+    def __init__(self, apply: Apply, committed: Committed) -> None:
         self._apply = apply
         self._committed = committed
         self._queue: list[tuple[UnitOfWork[Any], asyncio.Future[Any]]] = []
@@ -65,6 +69,7 @@ class GroupCommitWriter:
                 await self._commit(batch)
 
     async def _commit(self, batch: list[tuple[UnitOfWork[Any], asyncio.Future[Any]]]) -> None:
+        began = time.monotonic()
         try:
             outcomes = await self._apply([unit for unit, _ in batch])
         except Exception as error:
@@ -76,4 +81,4 @@ class GroupCommitWriter:
                 future.set_exception(outcome.error)
             else:
                 future.set_result(outcome.value)
-        self._committed()
+        self._committed(len(batch), time.monotonic() - began)

@@ -19,6 +19,7 @@ from controlplane.ports.clock import Clock
 from controlplane.ports.provider import (
     Capabilities,
     Created,
+    CreatedButUnusable,
     Destruction,
     LaunchOutcome,
     LaunchSpec,
@@ -147,7 +148,8 @@ class LocalProvider:
                 sandbox = launching.sandbox_spec(spec, offer, self._settings, kinds)
                 self._machines.create(sandbox, self._clock.now(), limit=self._settings.machine_limit)
         except SandboxError as error:
-            return Stockout(f"this host could not start the machine: {error}")
+            reason = f"this host could not start the machine: {error}"
+            return CreatedButUnusable(spec.label, reason) if error.remains else Stockout(reason)
         return Created(spec.label)
 
     def _look(self, label: str) -> _Look | None:
