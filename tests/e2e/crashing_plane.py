@@ -50,7 +50,7 @@ def _arm(moment: str) -> None:
     elif moment == "intended":
         MachineFolder.write = _then_die(write)  # type: ignore[method-assign]
     elif moment == "spawned":
-        machines.Machines._admit = _die  # type: ignore[method-assign,assignment]
+        machines.Machines._admit = _die  # type: ignore[method-assign]
     elif moment == "recorded":
         Launcher.open_gate = _die  # type: ignore[method-assign]
     elif moment == "admitted":

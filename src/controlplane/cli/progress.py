@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 import click
+from gpuplane_client import ApiError
 
-from controlplane.cli.errors import INTERRUPTED, Failure
+from controlplane.cli.errors import INTERRUPTED, UNREACHABLE, Failure
 from controlplane.cli.output import console
 from controlplane.cli.show import current_step, progress_lines
 from controlplane.cli.values import format_duration
@@ -23,6 +24,13 @@ def wait_shown(client: Client, operation: Operation, *, title: str, timeout: flo
         with _Progress(title) as progress:
             progress.update(operation)
             return client.wait(operation, timeout=timeout, on_progress=progress.update)
+    except ApiError as error:
+        if not error.unreachable:
+            raise
+        raise Failure(
+            f"lost the server while waiting; what it began is not lost: gpuplane operations wait {operation.id}",
+            UNREACHABLE,
+        ) from error
     except KeyboardInterrupt:
         raise Failure(
             f"stopped waiting, but the work goes on: gpuplane operations wait {operation.id}, "

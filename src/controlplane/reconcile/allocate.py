@@ -160,8 +160,19 @@ async def _out_of_offers(tenure: Tenure, instance: Instance, attempts: tuple[Att
         message = f"the provider refused: {attempts[-1].message}"
     else:
         code, reason = endings.RESOURCE_EXHAUSTED, "NO_CAPACITY"
-        message = f"none of {len(attempts)} offers tried could be had" if attempts else "no matching offer is left"
+        message = _no_capacity(attempts)
     await tenure.apply(lambda rows: endings.fail(rows, core.policy, code, reason, message, gone=True), due_in_s=0)
+
+
+def _no_capacity(attempts: tuple[Attempt, ...]) -> str:
+    if not attempts:
+        return "no matching offer is left"
+    last = f"{attempts[-1].offer_id}: {attempts[-1].message}"
+    return (
+        f"the offer could not be had ({last})"
+        if len(attempts) == 1
+        else (f"none of {len(attempts)} offers tried could be had; the last was {last}")
+    )
 
 
 async def _record(tenure: Tenure, provider: Provider, number: int, outcome: LaunchOutcome) -> Instance | None:

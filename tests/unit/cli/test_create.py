@@ -11,6 +11,7 @@ from google.type.money_pb2 import Money
 from gpuplane.v1 import instance_pb2, operation_pb2
 from gpuplane.v1.key_pb2 import SshKey
 from gpuplane.v1.key_service_pb2 import ListSshKeysResponse
+from gpuplane_client.retry import outage_policy
 
 from tests.unit.cli import canned
 from tests.unit.cli.conftest import Run
@@ -85,6 +86,16 @@ def test_timeout_exits_5_and_says_that_the_work_goes_on(cli: Run, plane: FakePla
     result = cli("instances", "create", "--gpu", "H100", "--no-ssh-key", "--timeout", "0s")
     assert result.code == 5
     assert "it goes on" in result.err
+
+
+def test_a_server_lost_while_waiting_exits_3_and_names_the_operation(
+    cli: Run, plane: FakePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpuplane_client.client.outage_policy", lambda _: outage_policy(0))
+    plane.on("WaitOperation", Refusal(grpc.StatusCode.UNAVAILABLE, message="no healthy upstream"))
+    result = cli("instances", "create", "--gpu", "H100", "--no-ssh-key")
+    assert result.code == 3
+    assert f"gpuplane operations wait {canned.OP}" in result.err
 
 
 def test_refusal_exits_1(cli: Run, plane: FakePlane) -> None:

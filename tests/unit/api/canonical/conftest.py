@@ -55,7 +55,7 @@ async def farm(request: pytest.FixtureRequest, tmp_path: Any, empty_database: Pa
     clock = FakeClock()
     ids, bus, secrets = FakeIds(1, clock), MemoryBus(), MasterKeySecrets(bytes(32))
 
-    def committed() -> None:
+    def committed(units: int, seconds: float) -> None:
         bus.notify(Topic.EVENTS)
 
     store: Any
