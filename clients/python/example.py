@@ -21,7 +21,7 @@ def show(operation: Operation) -> None:
 
 def main(client: Client) -> None:
     for offer in client.list_all(client.offers.ListOffers, ListOffersRequest(), limit=3):
-        print(f"offer {offer.id}: {offer.gpu_count}x {offer.gpu_type}")
+        print(f"offer {offer.id}: {offer.gpu_count or ''} {offer.gpu_type}")
 
     operation = client.instances.CreateInstance(
         CreateInstanceRequest(name="example", requirements={"gpu_types": ["cpu"]}, reservation=Duration(seconds=300))

@@ -129,6 +129,7 @@ async def test_a_lost_request_counts_as_not_created_only_after_the_provider_s_la
     row = await lab.until(accepted.id, State.RUNNING)
     first, second = lab.operation(row.create_operation_id).attempts
     assert (first.outcome, second.outcome) == (Outcome.NOT_CREATED, Outcome.CREATED)
+    assert first.offer_id != second.offer_id  # others first
     assert second.started_at - first.started_at > lab.provider.capabilities.late_create_s * SECOND
 
 
@@ -411,3 +412,39 @@ async def test_another_host_s_machine_is_not_judged(lab: Lab) -> None:
     await lab.put(replace(lab.disk.table(WorkItem)[row.id], host_id="other-host", lease_until=0))
     await asyncio.sleep(120)
     assert lab.instance(row.id).state is State.RUNNING
+
+
+@in_virtual_time
+async def test_a_lost_request_for_a_named_offer_is_tried_again_but_not_for_ever(lab: Lab) -> None:
+    lab.provider.script = [Ambiguous("502")]
+    lab.work()
+    row = await lab.running()
+    assert [a.outcome for a in lab.operation(row.create_operation_id).attempts] == [
+        Outcome.NOT_CREATED,
+        Outcome.CREATED,
+    ]
+    lab.provider.script = [Ambiguous("502")] * 9
+    accepted = await lab.create()
+    failed = await lab.until(accepted.id, State.FAILED)
+    assert failed.state_reason == "NO_CAPACITY"
+    assert len(lab.operation(failed.create_operation_id).attempts) == 3
+
+
+@in_virtual_time
+async def test_wreckage_of_a_crashed_launch_is_returned_and_the_create_goes_on(lab: Lab) -> None:
+    good = lab.provider.launch
+    made: list[SimMachine] = []
+
+    async def launch(spec: object) -> object:
+        if made:
+            assert made[0].gone_at is not None
+            return await good(spec)  # type: ignore[arg-type]
+        made.append(lab.market.make(spec))  # type: ignore[arg-type]
+        made[0].doomed_at = lab.clock.now()
+        raise ProviderError("cut")
+
+    lab.provider.launch = launch  # type: ignore[method-assign, assignment]
+    lab.work()
+    row = await lab.running()
+    assert row.attempt == 2
+    assert "half-made" in lab.operation(row.create_operation_id).attempts[0].message

@@ -33,7 +33,7 @@ def common() -> Common:
 
 
 @contextmanager
-def connect(*, operator: bool = False, retry_for: float = 3.0, outage: float = 300.0) -> Iterator[Client]:
+def connect(*, operator: bool = False, retry_for: float = 1.0, outage: float = 300.0) -> Iterator[Client]:
     """A client for the server that options, environment and state folder name."""
     from gpuplane_client import Client, discover
 

@@ -27,7 +27,7 @@ def demo() -> None:
     """Rent a machine on this host, use it, end it, see the bill."""
     began = time.monotonic()
     click.echo(
-        "This rents one machine on this host and gives it back, in about 15 s. The machine is real: a\n"
+        "This rents one machine on this host and gives it back, in seconds. The machine is real: a\n"
         f"sandboxed process with its own SSH server. Its GPU, an {GPU}, is pretended; no marketplace is\n"
         "asked and nothing is paid."
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from controlplane.cli.base import Common
+from controlplane.cli.errors import Failure
 
 if TYPE_CHECKING:
     from gpuplane.v1.instance_pb2 import Instance
@@ -29,9 +30,9 @@ def instance_id(client: Client, text: str) -> str:
     if len(chosen) == 1:
         return str(chosen[0].id)
     if not chosen:
-        raise click.UsageError(f"no instance has the name or id {text!r}; see: gpuplane instances list")
+        raise Failure(f"no instance has the name or id {text!r}; see: gpuplane instances list")
     some = ", ".join(instance.id for instance in chosen[:5])
-    raise click.UsageError(f"{text!r} means {len(chosen)} instances; give the id: {some}")
+    raise Failure(f"{text!r} means {len(chosen)} instances; give the id: {some}")
 
 
 def _matches(instance: Instance, text: str) -> bool:

@@ -7,6 +7,7 @@ late enough, lets the next attempt begin.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from controlplane.domain import ids as id_forms
@@ -27,6 +28,7 @@ from controlplane.ports.provider import (
     LaunchOutcome,
     LaunchSpec,
     Machine,
+    MachineStatus,
     NoFunds,
     Provider,
     RateLimited,
@@ -43,6 +45,11 @@ from controlplane.usecases.machine_secrets import model_key, probe_seed
 
 LOOKUP_GRACE_S = 1.0  # beyond what the provider's lateness explains, before a missing label counts as "not created"
 RETRY_LIMITED_S = 5.0
+MAX_REPEATS = 3  # tries of one offer whose answers were lost
+
+LOST = frozenset({MachineStatus.GONE, MachineStatus.FAILED, MachineStatus.PREEMPTED})
+
+_REPEATABLE = frozenset({Outcome.RATE_LIMITED, Outcome.NOT_CREATED})
 
 
 async def allocate(tenure: Tenure, instance: Instance) -> None:
@@ -112,9 +119,14 @@ def _spec(core: Core, instance: Instance, offer: Offer) -> LaunchSpec:
 
 
 def _next_offer(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Offer | None:
-    """The cheapest matching offer that was not tried, at a provider that did not refuse us."""
+    """The cheapest matching offer that was not tried, at a provider that did not refuse us.
+
+    An attempt that our own crash or a lost answer cut short says nothing about its offer: it may be tried again,
+    after all others.
+    """
     refused = {a.provider for a in attempts if a.outcome in (Outcome.AUTH_FAILED, Outcome.NO_FUNDS)}
-    tried = {a.offer_id for a in attempts if a.outcome is not Outcome.RATE_LIMITED}
+    tried = {a.offer_id for a in attempts if a.outcome not in _REPEATABLE}
+    repeats = Counter(a.offer_id for a in attempts if a.outcome is Outcome.NOT_CREATED)
     resting = _resting(core, attempts)
     wish = instance.wish
     if len(attempts) >= core.policy.max_attempts:
@@ -125,18 +137,20 @@ def _next_offer(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -
         named = core.offers.get(wish.offer_id)
         candidates = [named] if named is not None else []
     cap = wish.max_price_nano_per_hour
-    return next(
+    return min(
         (
             o
             for o in candidates
             if o.id not in tried
+            and repeats[o.id] < MAX_REPEATS
             and o.provider not in refused
             and o.provider not in resting
             and o.provider in core.providers
             and (cap is None or o.price_nano_per_hour <= cap)
             and o.host_id in ("", core.host_id)
         ),
-        None,
+        key=lambda o: repeats[o.id],  # candidates are by price; min keeps the first of equals
+        default=None,
     )
 
 
@@ -235,6 +249,8 @@ async def _settle(tenure: Tenure, instance: Instance, attempt: Attempt) -> Insta
     capabilities = provider.capabilities
     listing = await ask(tenure.core, provider, "list", provider.list(instance.label))
     machine = next((m for m in listing.machines if m.label == instance.label), None)
+    if machine is not None and machine.status in LOST:
+        return await tenure.apply(lambda rows: _half_made(rows, attempt.number, machine))
     if machine is not None:
         return await tenure.apply(lambda rows: _adopt(rows, provider, attempt.number, machine))
     if not listing.complete:
@@ -267,6 +283,16 @@ def _adopt(rows: Rows, provider: Provider, number: int, machine: Machine) -> Non
     made_at = min(machine.created_at or rows.now, rows.now)
     rows.instance = replace(rows.instance, machine_id=machine.id, machine_at=made_at, missing_since=None)
     _begin_start(rows, provider)
+
+
+def _half_made(rows: Rows, number: int, machine: Machine) -> None:
+    """Only wreckage was made: it is returned before the next attempt."""
+    if rows.create is not None:
+        message = "the machine was left half-made and is being returned"
+        rows.create = rows.create.outcome(number, Outcome.NOT_CREATED, message, rows.now)
+    rows.instance = replace(
+        rows.instance, machine_id=machine.id, machine_at=rows.now, missing_since=None, updated_at=rows.now
+    )
 
 
 async def _return_unusable(tenure: Tenure, instance: Instance) -> Instance | None:

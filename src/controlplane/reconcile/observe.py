@@ -11,9 +11,10 @@ from controlplane.domain.instance import Instance
 from controlplane.domain.state import State
 from controlplane.ports.provider import Machine, MachineStatus, ProviderError, Utilisation
 from controlplane.reconcile import endings
+from controlplane.reconcile.allocate import LOST
 from controlplane.reconcile.asking import ask, provider_of
 from controlplane.reconcile.posting import post
-from controlplane.reconcile.start import LOST, lost
+from controlplane.reconcile.start import lost
 from controlplane.reconcile.tenure import Rows, Tenure
 from controlplane.usecases.core import Core, Policy
 

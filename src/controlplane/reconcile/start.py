@@ -12,6 +12,7 @@ from controlplane.ports.meter import Count, Timing
 from controlplane.ports.probe import ProbeResult
 from controlplane.ports.provider import Machine, MachineStatus, SshEndpoint
 from controlplane.reconcile import endings
+from controlplane.reconcile.allocate import LOST
 from controlplane.reconcile.asking import ask, provider_of
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows, Tenure
@@ -19,7 +20,6 @@ from controlplane.usecases.core import Core
 from controlplane.usecases.machine_secrets import model_key, probe_seed
 
 PROBE_S = 10.0
-LOST = (MachineStatus.GONE, MachineStatus.FAILED, MachineStatus.PREEMPTED)
 
 
 async def start(tenure: Tenure, instance: Instance) -> None:

@@ -168,9 +168,9 @@ def test_ids_by_prefix_and_what_is_ambiguous(cli: Run, plane: FakePlane) -> None
     both = [canned.instance(), canned.instance(canned.OTHER_ID)]
     plane.on("ListInstances", ListInstancesResponse(instances=both))
     plane.on("GetInstance", canned.instance())
-    assert cli("instances", "get", canned.ID[:-1]).code == 2
+    assert cli("instances", "get", canned.ID[:-1]).code == 1
     result = cli("instances", "get", "trainer")
-    assert result.code == 2
+    assert result.code == 1
     assert "means 2 instances" in result.err
     assert canned.OTHER_ID in result.err
     assert "no instance has the name or id" in cli("instances", "get", "nobody").err

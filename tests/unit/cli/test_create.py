@@ -91,7 +91,7 @@ def test_timeout_exits_5_and_says_that_the_work_goes_on(cli: Run, plane: FakePla
 def test_a_server_lost_while_waiting_exits_3_and_names_the_operation(
     cli: Run, plane: FakePlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpuplane_client.client.outage_policy", lambda _: outage_policy(0))
+    monkeypatch.setattr("gpuplane_client.waiting.outage_policy", lambda _: outage_policy(0))
     plane.on("WaitOperation", Refusal(grpc.StatusCode.UNAVAILABLE, message="no healthy upstream"))
     result = cli("instances", "create", "--gpu", "H100", "--no-ssh-key")
     assert result.code == 3

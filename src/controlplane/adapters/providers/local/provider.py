@@ -55,6 +55,7 @@ class LocalProvider:
         launch_timeout_s=60.0,
         call_timeout_s=15.0,
         listing_delay_s=0.0,
+        late_create_s=0.0,  # a launch ends with the process that asked for it
         transition_poll_s=0.3,
         steady_poll_s=10.0,
         start_deadline_s=60.0,
