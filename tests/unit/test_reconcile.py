@@ -423,11 +423,11 @@ async def test_a_lost_request_for_a_named_offer_is_tried_again_but_not_for_ever(
         Outcome.NOT_CREATED,
         Outcome.CREATED,
     ]
-    lab.provider.script = [Ambiguous("502")] * 9
+    lab.provider.script = [Ambiguous("502")] * 19
     accepted = await lab.create()
     failed = await lab.until(accepted.id, State.FAILED)
     assert failed.state_reason == "NO_CAPACITY"
-    assert len(lab.operation(failed.create_operation_id).attempts) == 3
+    assert len(lab.operation(failed.create_operation_id).attempts) == 10
 
 
 @in_virtual_time

@@ -45,7 +45,7 @@ from controlplane.usecases.machine_secrets import model_key, probe_seed
 
 LOOKUP_GRACE_S = 1.0  # beyond what the provider's lateness explains, before a missing label counts as "not created"
 RETRY_LIMITED_S = 5.0
-MAX_REPEATS = 3  # tries of one offer whose answers were lost
+MAX_REPEATS = 10  # tries of one offer whose answers were lost
 
 LOST = frozenset({MachineStatus.GONE, MachineStatus.FAILED, MachineStatus.PREEMPTED})
 
