@@ -298,9 +298,8 @@ async def test_budget_thresholds_become_events(store: Store, clock: FakeClock) -
     await change(store, Budget, "budget_1", lambda b: b.spend(49).crossing())
     assert await store.events(0, 10) == []
     await change(store, Budget, "budget_1", lambda b: b.spend(32).crossing())
-    (event,) = await store.events(0, 10)
-    alert = watch_pb2.InstanceEvent.FromString(event.body).budget_alert
-    assert (alert.budget_id, alert.threshold_percent) == ("budget_1", 80)
+    alerts = [watch_pb2.InstanceEvent.FromString(e.body).budget_alert for e in await store.events(0, 10)]
+    assert [(a.budget_id, a.threshold_percent) for a in alerts] == [("budget_1", 50), ("budget_1", 80)]
 
 
 def entry(id: str, start: int, end: int, nano: int, **changes: Any) -> LedgerEntry:

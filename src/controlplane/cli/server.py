@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from controlplane.cli.base import LocalCommand, common
-from controlplane.cli.errors import FAILED
+from controlplane.cli.errors import FAILED, Failure
 
 F = TypeVar("F", bound=Callable[..., object])
 _SETTINGS = (
@@ -38,6 +39,19 @@ def settings_options(command: F) -> F:
     return command
 
 
+@contextmanager
+def start_errors() -> Iterator[None]:
+    """What keeps a plane from starting, as one line."""
+    from controlplane.adapters.store.schema import SchemaError
+    from controlplane.edge.errors import EdgeError
+    from controlplane.state_folder import StartError
+
+    try:
+        yield
+    except (EdgeError, SchemaError, StartError) as error:
+        raise Failure(str(error)) from None
+
+
 @click.command()
 @settings_options
 def up(**flags: Any) -> None:
@@ -58,7 +72,8 @@ def migrate(**flags: Any) -> None:
     """Bring the database's schema up to this version."""
     from controlplane.bootstrap import migrate
 
-    click.echo(migrate(_load(flags)))
+    with start_errors():
+        click.echo(migrate(_load(flags)))
 
 
 @click.group()
@@ -72,7 +87,8 @@ def render(**flags: Any) -> None:
     """Print the Envoy configuration that `gpuplane up` would run."""
     from controlplane.bootstrap import render_envoy
 
-    click.echo(render_envoy(_load(flags)), nl=False)
+    with start_errors():
+        click.echo(render_envoy(_load(flags)), nl=False)
 
 
 @click.command(cls=LocalCommand)

@@ -63,6 +63,7 @@ class IdempotencyRecord:
     fingerprint: str
     result_id: str
     created_at: int
+    sealed: str = ""  # a secret that may be repeated for a short while, encrypted
 
     def check(self, fingerprint: str, request_id: str) -> None:
         """Raise Aborted when the id was used with another body."""

@@ -52,11 +52,13 @@ def _end(rows: Rows, policy: Policy) -> None:
 def _until(core: Core, instance: Instance, pause_s: float) -> float:
     """Seconds to the next look: the poll, the metering or the lease, whichever comes first.
 
-    Polls fall on multiples of the pause, so that many machines share one claim and one commit.
+    Polls fall on multiples of the pause, so that many machines share one claim and one commit. A metering that
+    falls between two polls has a look of its own only where the interval is the shorter.
     """
     now = core.clock.now() / SECOND
-    pause = min(pause_s, core.policy.meter_interval_s)
-    moments = [math.floor(now / pause + 1) * pause]
+    moments = [math.floor(now / pause_s + 1) * pause_s]
+    if core.policy.meter_interval_s < pause_s:
+        moments.append(now + core.policy.meter_interval_s)
     moments += [at / SECOND for at in (instance.expire_at, instance.hard_expire_at) if at is not None]
     if instance.idle_timeout_s and instance.idle_since is not None:
         moments.append(instance.idle_since / SECOND + instance.idle_timeout_s)

@@ -13,17 +13,21 @@ from controlplane.usecases.core import Policy
 
 
 def post(rows: Rows, policy: Policy) -> None:
-    """Bring both ledgers and the budgets up to now (or to the instance's end)."""
-    _post_charge(rows)
-    _post_cost(rows)
+    """Bring both ledgers and the budgets up to now (or to the instance's end), one entry a metering interval."""
+    interval = int(policy.meter_interval_s * SECOND)
+    _post_charge(rows, interval)
+    _post_cost(rows, interval)
     _move_hold(rows, policy)
 
 
-def _post_charge(rows: Rows) -> None:
+def _post_charge(rows: Rows, interval: int) -> None:
     row = rows.instance
     until = row.end_at if row.end_at is not None else rows.now
     start = row.charged_until if row.charged_until is not None else row.run_at
     if row.run_at is None or start is None or until < start:
+        return
+    first = row.charged_until is None  # a minimum or a prepaid reservation is charged at once
+    if row.end_at is None and not first and until - start < interval:
         return
     posted = row.charged_nano
     for begin, end in _hours(start, until):
@@ -36,11 +40,13 @@ def _post_charge(rows: Rows) -> None:
     rows.budgets = [budget.spend(spent).crossing() for budget in rows.budgets]
 
 
-def _post_cost(rows: Rows) -> None:
+def _post_cost(rows: Rows, interval: int) -> None:
     row = rows.instance
     until = row.gone_at if row.gone_at is not None else rows.now
     start = row.cost_until if row.cost_until is not None else row.machine_at
     if row.machine_at is None or start is None or until <= start:
+        return
+    if row.gone_at is None and until - start < interval:
         return
     posted = row.cost_nano
     for begin, end in _hours(start, until):

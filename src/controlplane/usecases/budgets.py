@@ -75,8 +75,11 @@ async def list_all(core: Core, caller: Principal) -> list[Budget]:
     return [row.rolled(core.clock.now()) for row in rows]
 
 
-async def update(core: Core, caller: Principal, id: str, name: str | None, limit_nano: int | None) -> Budget:
+async def update(
+    core: Core, caller: Principal, id: str, name: str | None, limit_nano: int | None, request: RequestKey
+) -> Budget:
     """Change name or limit; running machines are measured against the new limit at once."""
+    request.check()
     if name is not None:
         validation.check_name(name, required=True)
     if limit_nano is not None:
@@ -87,11 +90,15 @@ async def update(core: Core, caller: Principal, id: str, name: str | None, limit
         if row is None:
             raise not_found("budget", id)
         row = row.rolled(tx.now)
+        if request.replay(tx, caller.account_id):
+            return row
+        request.record(tx, caller.account_id, id)
         changed = replace(row, name=row.name if name is None else name, limit_nano=limit_nano or row.limit_nano)
         tx.put(changed)
         return changed
 
-    changed = await core.store.run(UnitOfWork(caller.scope, [Get(Budget, id)], decide))
+    loads = [Get(Budget, id), *request.loads(caller.account_id)]
+    changed = await core.store.run(UnitOfWork(caller.scope, loads, decide))
     await _poke_running(core, caller, changed.account_id)
     return changed
 
@@ -116,12 +123,16 @@ async def _poke_running(core: Core, caller: Principal, account_id: str) -> None:
     core.bus.notify(Topic.WORK)
 
 
-async def delete(core: Core, caller: Principal, id: str) -> None:
+async def delete(core: Core, caller: Principal, id: str, request: RequestKey) -> None:
     """Remove a budget."""
+    request.check()
 
     def decide(tx: Transaction) -> None:
+        if request.replay(tx, caller.account_id):
+            return
         if tx.get(Budget, id) is None:
             raise not_found("budget", id)
         tx.delete(Budget, id)
+        request.record(tx, caller.account_id, id)
 
-    await core.store.run(UnitOfWork(caller.scope, [Get(Budget, id)], decide))
+    await core.store.run(UnitOfWork(caller.scope, [Get(Budget, id), *request.loads(caller.account_id)], decide))

@@ -6,8 +6,11 @@ import re
 from dataclasses import dataclass
 
 from controlplane.domain.account import IdempotencyRecord, idempotency_id
-from controlplane.domain.errors import invalid
+from controlplane.domain.billing import SECOND
+from controlplane.domain.errors import Aborted, invalid
 from controlplane.ports.store import Get, Load, Transaction
+
+SECRET_REPLAY_S = 600
 
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -39,10 +42,20 @@ class RequestKey:
         record.check(self.fingerprint, self.id)
         return record.result_id
 
-    def record(self, tx: Transaction, account_id: str, result_id: str) -> None:
+    def record(self, tx: Transaction, account_id: str, result_id: str, sealed: str = "") -> None:
         """Remember the result in the same commit."""
         if self.id:
-            tx.put(IdempotencyRecord(self._key(account_id), account_id, self.fingerprint, result_id, tx.now))
+            tx.put(IdempotencyRecord(self._key(account_id), account_id, self.fingerprint, result_id, tx.now, sealed))
+
+    def sealed(self, tx: Transaction, account_id: str) -> str:
+        """The secret that the first request made, encrypted. Raises Aborted once it may no longer be repeated."""
+        record = tx.get(IdempotencyRecord, self._key(account_id))
+        if record is None or not record.sealed or tx.now - record.created_at > SECRET_REPLAY_S * SECOND:
+            raise Aborted(
+                f"request_id {self.id!r} was used before, and its secret can no longer be shown",
+                reason="SECRET_NO_LONGER_SHOWN", request_id=self.id,
+            )  # fmt: skip
+        return record.sealed
 
     def _key(self, account_id: str) -> str:
         return idempotency_id(account_id, self.method, self.id)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from controlplane.domain import ids as id_forms
 from controlplane.domain.account import (
@@ -85,57 +84,75 @@ async def ssh_key_of(core: Core, caller: Principal, id: str) -> SshKey:
     return found
 
 
-async def delete_ssh_key(core: Core, caller: Principal, id: str) -> None:
+async def delete_ssh_key(core: Core, caller: Principal, id: str, request: RequestKey) -> None:
     """Forget an SSH key; machines keep it."""
+    request.check()
 
     def decide(tx: Transaction) -> None:
+        if request.replay(tx, caller.account_id):
+            return
         if tx.get(SshKey, id) is None:
             raise not_found("SSH key", id)
         tx.delete(SshKey, id)
+        request.record(tx, caller.account_id, id)
 
-    await core.store.run(UnitOfWork(caller.scope, [Get(SshKey, id)], decide))
+    await core.store.run(UnitOfWork(caller.scope, [Get(SshKey, id), *request.loads(caller.account_id)], decide))
 
 
-async def create_api_key(
-    core: Core,
-    caller: Principal,
-    name: str,
-    scopes: Sequence[str],
-    expires_at: int | None,
-    account_id: str = "",
-) -> tuple[ApiKey, str]:
-    """A new key and its secret, which is nowhere else. A key cannot give more than it has."""
-    validation.check_name(name, required=True)
-    if account_id and not caller.operator and account_id != caller.account_id:
-        raise PermissionDenied("only an operator may name an account", reason="OPERATOR_ONLY")
-    owner = account_id or caller.account_id
-    if owner == OPERATOR:
-        raise invalid("account_id", "must name an account when the caller is an operator", account_id)
-    available = frozenset(SCOPES) if caller.operator else caller.scopes
-    for scope in scopes:
-        if scope not in SCOPES:
-            raise invalid("scopes", f"must be among {', '.join(SCOPES)}", scope)
-        if scope not in available:
-            raise PermissionDenied(f"the calling key does not have scope {scope} to give", scope=scope)
-    if expires_at is not None and expires_at <= core.clock.now():
-        raise invalid("expire_time", "must be in the future", expires_at)
+@dataclass(frozen=True, slots=True)
+class NewApiKey:
+    """What a new key is to be. `account_id` other than the caller's is for operators."""
+
+    name: str
+    scopes: tuple[str, ...] = ()
+    expires_at: int | None = None
+    account_id: str = ""
+
+    def check(self, core: Core, caller: Principal) -> None:
+        """Raise for what the caller may not ask. A key cannot give more than it has."""
+        validation.check_name(self.name, required=True)
+        if self.account_id and not caller.operator and self.account_id != caller.account_id:
+            raise PermissionDenied("only an operator may name an account", reason="OPERATOR_ONLY")
+        if caller.operator and self.account_id in ("", OPERATOR):
+            raise invalid("account_id", "must name an account when the caller is an operator", self.account_id)
+        for scope in self.scopes:
+            if scope not in SCOPES:
+                raise invalid("scopes", f"must be among {', '.join(SCOPES)}", scope)
+            if scope not in caller.scopes:
+                raise PermissionDenied(f"the calling key does not have scope {scope} to give", scope=scope)
+        if self.expires_at is not None and self.expires_at <= core.clock.now():
+            raise invalid("expire_time", "must be in the future", self.expires_at)
+
+
+async def create_api_key(core: Core, caller: Principal, wish: NewApiKey, request: RequestKey) -> tuple[ApiKey, str]:
+    """A new key and its secret. The secret is kept nowhere but, encrypted and for minutes, beside a request id."""
+    wish.check(core, caller)
+    request.check()
+    owner = wish.account_id or caller.account_id
     secret = mint_secret(SECRET_PREFIX, core.ids.entropy(24))
 
-    def decide(tx: Transaction) -> ApiKey:
+    def decide(tx: Transaction) -> tuple[str, str]:
+        if first := request.replay(tx, caller.account_id):
+            return first, request.sealed(tx, caller.account_id)
         account = tx.get(Account, owner)
         if account is None:
             raise not_found("account", owner)
         validation.check_open(account)
         _check_quota("API keys", len(tx.where(ApiKey, "account_id", owner)), core.policy.max_keys)
         key = ApiKey(
-            id_forms.encode(id_forms.API_KEY, tx.ids.uuid7()), owner, name, secret[: len(SECRET_PREFIX) + 4],
-            hash_secret(secret), tuple(scopes) or tuple(s for s in SCOPES if s in available), tx.now, expires_at,
+            id_forms.encode(id_forms.API_KEY, tx.ids.uuid7()), owner, wish.name, secret[: len(SECRET_PREFIX) + 4],
+            hash_secret(secret), wish.scopes or tuple(s for s in SCOPES if s in caller.scopes), tx.now,
+            wish.expires_at,
         )  # fmt: skip
         tx.put(key)
-        return key
+        sealed = core.secrets.seal("api-key", key.id, secret.encode()) if request.id else ""
+        request.record(tx, caller.account_id, key.id, sealed)
+        return key.id, sealed
 
-    loads: list[Load] = [Get(Account, owner), Where(ApiKey, "account_id", owner)]
-    return await core.store.run(UnitOfWork(caller.scope, loads, decide)), secret
+    loads: list[Load] = [Get(Account, owner), Where(ApiKey, "account_id", owner), *request.loads(caller.account_id)]
+    id, sealed = await core.store.run(UnitOfWork(caller.scope, loads, decide))
+    shown = core.secrets.open("api-key", id, sealed).decode() if sealed else secret
+    return await api_key_of(core, caller, id), shown
 
 
 async def api_key_of(core: Core, caller: Principal, id: str) -> ApiKey:

@@ -1,4 +1,5 @@
 from controlplane.metrics import Metrics
+from controlplane.ports.meter import Count
 
 
 def test_calls_by_method_and_code():
@@ -15,7 +16,7 @@ def test_calls_by_method_and_code():
 
 def test_two_planes_in_one_process_do_not_share():
     first, second = Metrics(), Metrics()
-    first.orphans.inc()
+    first.count(Count.ORPHANS)
     assert second.registry.get_sample_value("gpu_orphans_detected_total") == 0
 
 

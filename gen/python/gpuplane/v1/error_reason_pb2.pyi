@@ -40,6 +40,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_HOST_LOST: _ClassVar[ErrorReason]
     ERROR_REASON_ACCOUNT_CLOSED: _ClassVar[ErrorReason]
     ERROR_REASON_METHOD_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_SECRET_NO_LONGER_SHOWN: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_INVALID_PAGE_TOKEN: ErrorReason
@@ -74,3 +75,4 @@ ERROR_REASON_IDLE: ErrorReason
 ERROR_REASON_HOST_LOST: ErrorReason
 ERROR_REASON_ACCOUNT_CLOSED: ErrorReason
 ERROR_REASON_METHOD_UNKNOWN: ErrorReason
+ERROR_REASON_SECRET_NO_LONGER_SHOWN: ErrorReason

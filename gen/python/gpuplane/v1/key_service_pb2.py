@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from gpuplane.v1 import key_pb2 as gpuplane_dot_v1_dot_key__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgpuplane/v1/key_service.proto\x12\x0bgpuplane.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15gpuplane/v1/key.proto\"g\n\x13\x43reateSshKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n\npublic_key\x18\x02 \x01(\tR\tpublicKey\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\"\"\n\x10GetSshKeyRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"P\n\x12ListSshKeysRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"m\n\x13ListSshKeysResponse\x12.\n\x08ssh_keys\x18\x01 \x03(\x0b\x32\x13.gpuplane.v1.SshKeyR\x07sshKeys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"%\n\x13\x44\x65leteSshKeyRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"\xb2\x01\n\x13\x43reateApiKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06scopes\x18\x02 \x03(\tR\x06scopes\x12@\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00R\nexpireTime\x88\x01\x01\x12\x1d\n\naccount_id\x18\x04 \x01(\tR\taccountIdB\x0e\n\x0c_expire_time\"\\\n\x14\x43reateApiKeyResponse\x12,\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.gpuplane.v1.ApiKeyR\x06\x61piKey\x12\x16\n\x06secret\x18\x02 \x01(\tR\x06secret\"\"\n\x10GetApiKeyRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"P\n\x12ListApiKeysRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"m\n\x13ListApiKeysResponse\x12.\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x13.gpuplane.v1.ApiKeyR\x07\x61piKeys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"%\n\x13RevokeApiKeyRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id2\xeb\x06\n\x04Keys\x12g\n\x0c\x43reateSshKey\x12 .gpuplane.v1.CreateSshKeyRequest\x1a\x13.gpuplane.v1.SshKey\" \x82\xd3\xe4\x93\x02\x1a\"\x15/gpuplane/v1/ssh-keys:\x01*\x12\x63\n\tGetSshKey\x12\x1d.gpuplane.v1.GetSshKeyRequest\x1a\x13.gpuplane.v1.SshKey\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/gpuplane/v1/ssh-keys/{id}\x12o\n\x0bListSshKeys\x12\x1f.gpuplane.v1.ListSshKeysRequest\x1a .gpuplane.v1.ListSshKeysResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/gpuplane/v1/ssh-keys\x12l\n\x0c\x44\x65leteSshKey\x12 .gpuplane.v1.DeleteSshKeyRequest\x1a\x16.google.protobuf.Empty\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/gpuplane/v1/ssh-keys/{id}\x12u\n\x0c\x43reateApiKey\x12 .gpuplane.v1.CreateApiKeyRequest\x1a!.gpuplane.v1.CreateApiKeyResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/gpuplane/v1/api-keys:\x01*\x12\x63\n\tGetApiKey\x12\x1d.gpuplane.v1.GetApiKeyRequest\x1a\x13.gpuplane.v1.ApiKey\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/gpuplane/v1/api-keys/{id}\x12o\n\x0bListApiKeys\x12\x1f.gpuplane.v1.ListApiKeysRequest\x1a .gpuplane.v1.ListApiKeysResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/gpuplane/v1/api-keys\x12i\n\x0cRevokeApiKey\x12 .gpuplane.v1.RevokeApiKeyRequest\x1a\x13.gpuplane.v1.ApiKey\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/gpuplane/v1/api-keys/{id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgpuplane/v1/key_service.proto\x12\x0bgpuplane.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15gpuplane/v1/key.proto\"g\n\x13\x43reateSshKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n\npublic_key\x18\x02 \x01(\tR\tpublicKey\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\"\"\n\x10GetSshKeyRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"P\n\x12ListSshKeysRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"m\n\x13ListSshKeysResponse\x12.\n\x08ssh_keys\x18\x01 \x03(\x0b\x32\x13.gpuplane.v1.SshKeyR\x07sshKeys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"D\n\x13\x44\x65leteSshKeyRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n\nrequest_id\x18\x02 \x01(\tR\trequestId\"\xd1\x01\n\x13\x43reateApiKeyRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n\x06scopes\x18\x02 \x03(\tR\x06scopes\x12@\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00R\nexpireTime\x88\x01\x01\x12\x1d\n\naccount_id\x18\x04 \x01(\tR\taccountId\x12\x1d\n\nrequest_id\x18\x05 \x01(\tR\trequestIdB\x0e\n\x0c_expire_time\"\\\n\x14\x43reateApiKeyResponse\x12,\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x13.gpuplane.v1.ApiKeyR\x06\x61piKey\x12\x16\n\x06secret\x18\x02 \x01(\tR\x06secret\"\"\n\x10GetApiKeyRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"P\n\x12ListApiKeysRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"m\n\x13ListApiKeysResponse\x12.\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x13.gpuplane.v1.ApiKeyR\x07\x61piKeys\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"%\n\x13RevokeApiKeyRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id2\xeb\x06\n\x04Keys\x12g\n\x0c\x43reateSshKey\x12 .gpuplane.v1.CreateSshKeyRequest\x1a\x13.gpuplane.v1.SshKey\" \x82\xd3\xe4\x93\x02\x1a\"\x15/gpuplane/v1/ssh-keys:\x01*\x12\x63\n\tGetSshKey\x12\x1d.gpuplane.v1.GetSshKeyRequest\x1a\x13.gpuplane.v1.SshKey\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/gpuplane/v1/ssh-keys/{id}\x12o\n\x0bListSshKeys\x12\x1f.gpuplane.v1.ListSshKeysRequest\x1a .gpuplane.v1.ListSshKeysResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/gpuplane/v1/ssh-keys\x12l\n\x0c\x44\x65leteSshKey\x12 .gpuplane.v1.DeleteSshKeyRequest\x1a\x16.google.protobuf.Empty\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/gpuplane/v1/ssh-keys/{id}\x12u\n\x0c\x43reateApiKey\x12 .gpuplane.v1.CreateApiKeyRequest\x1a!.gpuplane.v1.CreateApiKeyResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/gpuplane/v1/api-keys:\x01*\x12\x63\n\tGetApiKey\x12\x1d.gpuplane.v1.GetApiKeyRequest\x1a\x13.gpuplane.v1.ApiKey\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/gpuplane/v1/api-keys/{id}\x12o\n\x0bListApiKeys\x12\x1f.gpuplane.v1.ListApiKeysRequest\x1a .gpuplane.v1.ListApiKeysResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/gpuplane/v1/api-keys\x12i\n\x0cRevokeApiKey\x12 .gpuplane.v1.RevokeApiKeyRequest\x1a\x13.gpuplane.v1.ApiKey\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/gpuplane/v1/api-keys/{id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,19 +60,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSSHKEYSRESPONSE']._serialized_start=384
   _globals['_LISTSSHKEYSRESPONSE']._serialized_end=493
   _globals['_DELETESSHKEYREQUEST']._serialized_start=495
-  _globals['_DELETESSHKEYREQUEST']._serialized_end=532
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=535
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=713
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=715
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=807
-  _globals['_GETAPIKEYREQUEST']._serialized_start=809
-  _globals['_GETAPIKEYREQUEST']._serialized_end=843
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=845
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=925
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=927
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1036
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1038
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1075
-  _globals['_KEYS']._serialized_start=1078
-  _globals['_KEYS']._serialized_end=1953
+  _globals['_DELETESSHKEYREQUEST']._serialized_end=563
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=566
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=775
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=777
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=869
+  _globals['_GETAPIKEYREQUEST']._serialized_start=871
+  _globals['_GETAPIKEYREQUEST']._serialized_end=905
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=907
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=987
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=989
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1098
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1100
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1137
+  _globals['_KEYS']._serialized_start=1140
+  _globals['_KEYS']._serialized_end=2015
 # @@protoc_insertion_point(module_scope)

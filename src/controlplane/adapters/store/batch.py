@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from controlplane.domain import ids as id_forms
-from controlplane.domain.budget import Budget
+from controlplane.domain.budget import THRESHOLDS, Budget
 from controlplane.domain.events import Event, EventKind
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation
@@ -157,10 +157,12 @@ class _Batch:
         return replace(row, revision=revision + 1)
 
     def _budget(self, old: Budget | None, row: Budget) -> None:
-        if row.crossed_percent > (old.rolled(self.now).crossed_percent if old else 0):
-            event_id = self._event_id()
-            body = budget_event(row, event_id, self.now)
-            self._event(EventKind.BUDGET, event_id, row.account_id, row.id, body)
+        before = old.rolled(self.now).crossed_percent if old else 0
+        for threshold in THRESHOLDS:
+            if before < threshold <= row.crossed_percent:
+                event_id = self._event_id()
+                body = budget_event(replace(row, crossed_percent=threshold), event_id, self.now)
+                self._event(EventKind.BUDGET, event_id, row.account_id, row.id, body)
 
     def _count(self, old: Instance, new: Instance) -> None:
         if old.live != new.live:

@@ -7,8 +7,9 @@ Reads that no index bounds go through SQLAlchemy's async engine on aiosqlite.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,7 +59,10 @@ from controlplane.ports.store import (
 T = TypeVar("T")
 log = structlog.get_logger()
 
-BUSY_TIMEOUT_S = 5.0
+BUSY_TIMEOUT_S = 2.0
+"""How long a write waits for another program's lock. Callers queue behind it, and so does the health check."""
+
+_UNITS_FAULT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -70,7 +74,7 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def unavailable(error: sqlite3.Error) -> Unavailable:
+def unavailable(error: BaseException) -> Unavailable:
     """What a caller may know of a database fault; the rest is in the log."""
     words = str(error).lower()
     why = next(
@@ -82,6 +86,7 @@ def unavailable(error: sqlite3.Error) -> Unavailable:
                 ("read-only", "the database is read-only"),
                 ("locked", "the database is locked by another program"),
                 ("busy", "the database is locked by another program"),
+                ("i/o error", "the disk of the database reports errors"),
             )
             if sign in words
         ),
@@ -118,10 +123,10 @@ class SqliteStore:
     def _commit(self, units: Sequence[UnitOfWork[Any]]) -> list[Outcome]:
         try:
             return self._transact(units)
-        except sqlite3.OperationalError as error:
-            raise unavailable(error) from error
-        except sqlite3.Error:
-            # One unit broke a constraint that its decision did not see: it alone fails.
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and not isinstance(error, _UNITS_FAULT):
+                raise unavailable(error) from error
+            # One unit broke a constraint or a type that its decision did not see: it alone fails.
             if len(units) == 1:
                 log.exception("store.unit_failed")
                 raise
@@ -134,18 +139,26 @@ class SqliteStore:
             return Outcome(error=error)
 
     def _transact(self, units: Sequence[UnitOfWork[Any]]) -> list[Outcome]:
-        database = self._write_to
-        database.execute("BEGIN IMMEDIATE")
-        try:
+        with self._transaction() as database:
             numbers = _Numbers(database)
             changes, outcomes = decide(units, self._load(units), self._clock.now(), self._ids, numbers)
             self._write(changes)
+        return outcomes
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        database = self._write_to
+        if database.in_transaction:  # the last one failed, and so did its rollback
+            database.execute("ROLLBACK")
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield database
             database.execute("COMMIT")
         except BaseException:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
             raise
-        return outcomes
 
     def _load(self, units: Sequence[UnitOfWork[Any]]) -> Loaded:
         loaded = Loaded()
@@ -269,8 +282,11 @@ class SqliteStore:
 
     async def usage(self, scope: Scope, query: UsageQuery) -> list[UsageRow]:
         statement = self._sql.usage(scope.account_id, query)
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(statement)).all()
+        try:
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(statement)).all()
+        except sa.exc.DBAPIError as error:
+            raise unavailable(error.orig or error) from error
         return await asyncio.to_thread(fold, [tuple(row) for row in rows], query.bucket)
 
     async def window(self) -> LogWindow:
@@ -295,13 +311,21 @@ class SqliteStore:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._expire, before, keep_events, limit)
 
     def _expire(self, before: int, keep_events: int, limit: int) -> int:
+        try:
+            with self._transaction() as database:
+                return self._remove(database, before, keep_events, limit)
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+
+    @staticmethod
+    def _remove(database: sqlite3.Connection, before: int, keep_events: int, limit: int) -> int:
         removed = 0
         for sql in (
             "DELETE FROM operations WHERE id IN (SELECT id FROM operations WHERE done_at < ?1 LIMIT ?2)",
             "DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE created_at < ?1 LIMIT ?2)",
         ):
-            removed += self._write_to.execute(sql, (before, limit)).rowcount
-        removed += self._write_to.execute(
+            removed += database.execute(sql, (before, limit)).rowcount
+        removed += database.execute(
             "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ?1"
             " AND seq <= (SELECT max(seq) FROM events) - ?2 ORDER BY seq LIMIT ?3)",
             (before, max(1, keep_events), limit),
@@ -309,17 +333,14 @@ class SqliteStore:
         return removed
 
     async def check(self) -> None:
-        """A write lock and a read, in the writer's thread."""
+        """A write in the writer's thread."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._check)
 
     def _check(self) -> None:
         try:
-            self._write_to.execute("BEGIN IMMEDIATE")
-            try:
-                # Writing the same value back fails on a read-only or full disk, and is otherwise rolled back.
-                self._write_to.execute("UPDATE meta SET value = value WHERE key = 'epoch'")
-            finally:
-                self._write_to.execute("ROLLBACK")
+            with self._transaction() as database:
+                # Writing the same value back reaches the disk: only so does a full or read-only one show.
+                database.execute("UPDATE meta SET value = value WHERE key = 'epoch'")
         except sqlite3.Error as error:
             raise unavailable(error) from error
 

@@ -59,6 +59,7 @@ ssh_keys = sa.Table(
 
 idempotency = sa.Table(
     "idempotency", metadata, _id(), _text("account_id"), _text("fingerprint"), _text("result_id"), _int("created_at"),
+    _text("sealed"),
     sa.Index("idempotency_age", "created_at"),
 )  # fmt: skip
 

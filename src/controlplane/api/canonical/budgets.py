@@ -43,8 +43,10 @@ class Budgets:
             before = await budgets.budget_of(self._core, call.principal, request.id)
             limit = nano_of(request.limit, "limit", before.currency)
         name = request.name if request.HasField("name") else None
-        return budget_message(await budgets.update(self._core, call.principal, request.id, name, limit))
+        return budget_message(
+            await budgets.update(self._core, call.principal, request.id, name, limit, request_key(request, call))
+        )
 
     async def delete_budget(self, request: pb.DeleteBudgetRequest, call: Call) -> Empty:
-        await budgets.delete(self._core, call.principal, request.id)
+        await budgets.delete(self._core, call.principal, request.id, request_key(request, call))
         return Empty()

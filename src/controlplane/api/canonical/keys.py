@@ -45,19 +45,18 @@ class Keys:
         return pb.ListSshKeysResponse(ssh_keys=map(ssh_key_message, page.items), next_page_token=page.next_page_token)
 
     async def delete_ssh_key(self, request: pb.DeleteSshKeyRequest, call: Call) -> Empty:
-        await keys.delete_ssh_key(self._core, call.principal, request.id)
+        await keys.delete_ssh_key(self._core, call.principal, request.id, request_key(request, call))
         return Empty()
 
     async def create_api_key(self, request: pb.CreateApiKeyRequest, call: Call) -> pb.CreateApiKeyResponse:
         validation.check_count("scopes", request.scopes, 64)
-        row, secret = await keys.create_api_key(
-            self._core,
-            call.principal,
+        wish = keys.NewApiKey(
             request.name,
             tuple(dict.fromkeys(request.scopes)),
             micros(request.expire_time) if request.HasField("expire_time") else None,
             request.account_id,
         )
+        row, secret = await keys.create_api_key(self._core, call.principal, wish, request_key(request, call))
         return pb.CreateApiKeyResponse(api_key=api_key_message(row), secret=secret)
 
     async def get_api_key(self, request: pb.GetApiKeyRequest, call: Call) -> key_pb2.ApiKey:
