@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from controlplane import logs, resources
+from controlplane import logs, resources, tracing
 from controlplane.adapters.bus.memory import MemoryBus
 from controlplane.adapters.secrets import MasterKeySecrets
 from controlplane.adapters.store.schema import SCHEMA, SchemaError, database_path
@@ -23,6 +23,7 @@ from controlplane.adapters.store.sqlite import SqliteStore
 from controlplane.adapters.system import SystemClock, SystemIds
 from controlplane.dialect import CANONICAL, Dialect
 from controlplane.domain.account import Account, ApiKey, hash_secret
+from controlplane.domain.errors import PlaneError
 from controlplane.domain.ids import ACCOUNT, API_KEY, encode
 from controlplane.domain.money import nano
 from controlplane.domain.principal import ALL, SCOPES
@@ -68,7 +69,7 @@ def run_up(settings: Settings) -> int:
     os.umask(0o077)  # nothing in the state folder is for others
     try:
         return asyncio.run(_up(settings))
-    except (StartError, SchemaError, EdgeError, SettingsError) as error:
+    except (StartError, SchemaError, EdgeError, SettingsError, PlaneError) as error:
         print(f"gpuplane: {error}", file=sys.stderr)
         return 1
     except sqlite3.Error as error:
@@ -85,7 +86,7 @@ def migrate(settings: Settings) -> str:
     try:
         from controlplane.adapters.store.schema import migrate as run_migrations
 
-        return run_migrations(settings.database_url, SystemIds(), folder.deployment_id)
+        return asyncio.run(run_migrations(settings.database_url, SystemIds(), folder.deployment_id))
     finally:
         folder.release()
 
@@ -197,7 +198,8 @@ def _is_current(path: Path) -> bool:
             rows = dict(database.execute("SELECT key, value FROM meta").fetchall())
         except sqlite3.Error:
             return False
-    return rows.get("schema") == str(SCHEMA) and "deployment_id" in rows
+    compatible = int(rows.get("min_compatible", SCHEMA + 1)) <= SCHEMA
+    return int(rows.get("schema", 0)) >= SCHEMA and compatible and "deployment_id" in rows
 
 
 async def _open_store(settings: Settings, folder: StateFolder, bus: MemoryBus, metrics: Metrics) -> SqliteStore:
@@ -206,7 +208,7 @@ async def _open_store(settings: Settings, folder: StateFolder, bus: MemoryBus, m
     if not _is_current(path):
         from controlplane.adapters.store.schema import migrate as run_migrations
 
-        said = await asyncio.to_thread(run_migrations, settings.database_url, SystemIds(), folder.deployment_id)
+        said = await run_migrations(settings.database_url, SystemIds(), folder.deployment_id)
         logs.get("store").info("store.migrated", result=said)
 
     def committed(units: int, seconds: float) -> None:
@@ -298,6 +300,7 @@ class Plane:
             scopes=canonical_scopes(public_metrics=loopback),
             limits=Limits(settings.rate_limit, settings.rate_burst, settings.streams_per_key),
             dialects=DIALECTS, metrics=metrics, addresses=[f"unix:{socket_path}"],
+            interceptors=tracing.interceptors(settings.otel_endpoint, package_version()),
         )  # fmt: skip
         self._settings = settings
 

@@ -5,6 +5,7 @@ The request id and account of the call being served are on every line written fo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from contextvars import ContextVar
@@ -26,10 +27,26 @@ def bind_call(request_id: str, account: str) -> None:
     _call.set((request_id, account))
 
 
+class _Lossy:
+    """A stream whose faults stay its own: a full disk or a closed pipe loses lines, and fails nobody's call."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def setup(level: str = "info", *, stream: TextIO = sys.stderr, json: bool | None = None) -> None:
     """Configure logging of the process, libraries included. `json` None: unless a person is looking."""
     if json is None:
         json = not stream.isatty()
+    lossy: Any = _Lossy(stream)
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -46,10 +63,10 @@ def setup(level: str = "info", *, stream: TextIO = sys.stderr, json: bool | None
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(lossy),
         cache_logger_on_first_use=False,  # tests configure again; loops bind their logger once instead
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(lossy)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     rate_limit: float = Field(100.0, gt=0, description="Calls per second that one key may make.")
     rate_burst: int = Field(200, ge=1, description="Calls that one key may make at once.")
     streams_per_key: int = Field(10_000, ge=1, description="Watch streams that one key may hold open.")
+    otel_endpoint: str = Field("", description="OTLP collector (host:port) for traces; needs the extra `otel`.")
     master_key_file: Path | None = Field(None, description="File of the master key; default: in the state folder.")
     local: bool = Field(True, description="Rent out this host through the local provider.")
     local_simulated: bool = Field(False, description="Also offer pretended GPUs, marked `simulated`.")

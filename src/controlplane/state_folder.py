@@ -51,7 +51,13 @@ class StateFolder:
 
     def master_key(self) -> bytes:
         """The key under which secrets are derived and sealed; made at first start."""
-        return load_master_key(self._master_key_file)
+        try:
+            key = load_master_key(self._master_key_file)
+        except ValueError:
+            key = b""
+        if len(key) != 32:
+            raise StartError(f"{self._master_key_file} is damaged: it must hold 64 hexadecimal digits; restore it")
+        return key
 
     def _once(self, name: str, value: str) -> str:
         """What the file holds; written with `value` if there is none."""

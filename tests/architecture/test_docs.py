@@ -93,11 +93,25 @@ def test_every_error_reason_is_explained() -> None:
     assert [reason for reason in reasons if reason != "UNSPECIFIED" and f"`{reason}`" not in text] == []
 
 
+def _prose(page: Path) -> str:
+    return re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors that a page's headings get where it is shown."""
+    headings = re.findall(r"^#+ (.*)$", _prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-    targets = (link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", prose) if "://" not in link)
-    assert [target for target in targets if target and not (page.parent / target).exists()] == []
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", _prose(page)):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if "://" not in link and (not target.exists() or (anchor and anchor not in _anchors(target))):
+            dead.append(link)
+    assert dead == []
 
 
 def _write() -> None:

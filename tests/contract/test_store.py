@@ -56,7 +56,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock
         made = MemoryStore(MemoryDisk(), clock, ids)
     else:
         path = tmp_path / "plane.db"
-        migrate(f"sqlite:///{path}", SystemIds(), lambda: "test")
+        await migrate(f"sqlite:///{path}", SystemIds(), lambda: "test")
         made = SqliteStore(path, clock, ids)
     yield made
     await made.close()
@@ -250,23 +250,26 @@ async def test_where_and_counts_see_the_batch(store: Store) -> None:
     assert await store.run(UnitOfWork(B, [Where(SshKey, "account_id", "acct_a")], named)) == 0
 
 
-def claim(now: int, limit: int = 10, **due: Any) -> UnitOfWork[list[str]]:
+def claim(limit: int = 10, **due: Any) -> UnitOfWork[list[str]]:
     def decide(tx: Transaction) -> list[str]:
         items = tx.due()
         for item in items:
-            tx.put(item.claimed("me", now, 3 * SECOND))
+            tx.put(item.claimed("me", tx.now, 3 * SECOND))
         return [item.id for item in items]
 
-    return UnitOfWork(ALL, [Due(now, limit, **due)], decide)
+    return UnitOfWork(ALL, [Due(limit, **due)], decide)
 
 
-async def test_work_is_claimed_once_oldest_first_and_again_after_its_lease(store: Store) -> None:
+async def test_work_is_claimed_once_oldest_first_and_again_after_its_lease(store: Store, clock: FakeClock) -> None:
     await put(store, WorkItem("b", START), WorkItem("a", START), WorkItem("later", START + HOUR))
-    first, second = await asyncio.gather(store.run(claim(START)), store.run(claim(START)))
+    first, second = await asyncio.gather(store.run(claim()), store.run(claim()))
     assert (first, second) == (["a", "b"], [])
-    assert await store.next_due("") == START + 3 * SECOND
-    assert await store.run(claim(START + 2 * SECOND)) == []
-    assert await store.run(claim(START + 3 * SECOND)) == ["a", "b"]
+    assert await store.due_in("") == 3.0
+    clock.advance(2)
+    assert await store.run(claim()) == []
+    clock.advance(1)
+    assert await store.due_in("") == 0.0
+    assert await store.run(claim()) == ["a", "b"]
     item = await store.get(ALL, WorkItem, "a")
     assert item is not None
     assert item.fence == 2
@@ -277,18 +280,19 @@ async def test_a_claim_honours_provider_limits_and_hosts(store: Store) -> None:
         store, WorkItem("a", START, "p"), WorkItem("b", START, "p"), WorkItem("c", START, "q"),
         WorkItem("d", START, "local", "host-1"),
     )  # fmt: skip
-    assert await store.run(claim(START, limits=(("p", 1),))) == ["a", "c"]
-    assert await store.run(claim(START, limits=(("p", 0),), host_id="host-1")) == ["d"]
-    assert await store.run(claim(START, limit=1)) == ["b"]
+    assert await store.run(claim(limits=(("p", 1),))) == ["a", "c"]
+    assert await store.run(claim(limits=(("p", 0),), host_id="host-1")) == ["d"]
+    assert await store.run(claim(limit=1)) == ["b"]
 
 
-async def test_a_poke_survives_the_release(store: Store) -> None:
+async def test_a_poke_survives_the_release(store: Store, clock: FakeClock) -> None:
     await put(store, WorkItem("a", START))
-    await store.run(claim(START))
+    await store.run(claim())
+    clock.advance(1)
     await change(store, WorkItem, "a", lambda i: i.poked(START + SECOND))
-    assert await store.run(claim(START + SECOND)) == []
+    assert await store.run(claim()) == []
     await change(store, WorkItem, "a", lambda i: i.released(START + HOUR))
-    assert await store.run(claim(START + SECOND)) == ["a"]
+    assert await store.run(claim()) == ["a"]
 
 
 async def test_budget_thresholds_become_events(store: Store, clock: FakeClock) -> None:

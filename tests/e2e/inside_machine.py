@@ -60,23 +60,29 @@ def command_lines() -> str:
     return " ".join(path.read_text(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline"))
 
 
+def cannot_write(path: str) -> bool:
+    return fails(lambda: Path(path, "x").write_text("x"))
+
+
+def cannot_list(path: str) -> bool:
+    return fails(lambda: os.listdir(path))
+
+
 def disk_devices() -> list[str]:
     return [name for name in os.listdir("/dev") if name.startswith(("loop", "vd", "sd", "nvme", "mem", "kmsg", "fuse"))]
 
 
 def checks() -> dict[str, bool]:
     found = {f"no path {path}": not Path(path).exists() for path in FACTS["paths"]}
-    found |= {f"cannot write {path}": fails(lambda path=path: Path(path, "x").write_text("x")) for path in (
+    found |= {f"cannot write {path}": cannot_write(path) for path in (
         "/", "/usr", "/usr/bin", "/etc", "/opt", "/opt/gpuplane/lib", "/dev", "/var", "/proc/sys/kernel",
     )}  # fmt: skip
     found |= {
         f"{name} is empty": int(status(name), 16) == 0 for name in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")
     }
+    found |= {f"{path} is closed": cannot_list(path) for path in ("/proc/1/root/", "/proc/1/cwd/")}
     found |= {
-        f"{path} is closed": fails(lambda path=path: os.listdir(path)) for path in ("/proc/1/root/", "/proc/1/cwd/")
-    }
-    found |= {
-        f"the agent's {path} is closed": fails(path.readlink) and fails(lambda path=path: path.open("rb"))
+        f"the agent's {path} is closed": fails(path.readlink) and fails(path.read_bytes)
         for path in Path("/proc/1/fd").iterdir()
     }
     found |= {

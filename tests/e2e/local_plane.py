@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from controlplane.ports.provider import (
 from controlplane.sandbox import names
 from controlplane.sandbox.cgroups import PARENT
 
+CGROUPS = Path("/sys/fs/cgroup")
 CRASHER = Path(__file__).with_name("crashing_plane.py")
 
 
@@ -82,11 +83,8 @@ class Plane:
     def spec(self, offered: Offer, name: str = "a", **changes: Any) -> LaunchSpec:
         public = self.key.export_public_key("openssh").decode().strip()
         probe = probe_public_key(self.seed)
-        return LaunchSpec(
-            **{"label": self.label(name), "offer": offered, "authorized_keys": (public,)}
-            | {"probe_key": probe, "disk_gb": 1}
-            | changes
-        )
+        spec = LaunchSpec(self.label(name), offered, (public,), probe, 1)
+        return replace(spec, **changes)
 
     async def launch(self, provider: LocalProvider, name: str = "a", **changes: Any) -> Machine:
         offer = (await provider.offers())[0]
@@ -142,7 +140,8 @@ class Plane:
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         found += [f"mount: {line}" for line in mounts if str(self.root) in line]
         found += [f"loop: {line}" for line in loop_devices() if str(self.root) in line]
-        found += [f"group: {path}" for path in Path("/sys/fs/cgroup").glob(f"**/{PARENT}/{self.tag()}.*")]
+        groups = [folder / PARENT for folder in (CGROUPS, *CGROUPS.iterdir()) if (folder / PARENT).is_dir()]
+        found += [f"group: {group / name}" for group in groups for name in os.listdir(group) if self.tag() in name]
         folder = self.root / "machines"
         return found + [f"folder: {path}" for path in (folder.iterdir() if folder.exists() else [])]
 

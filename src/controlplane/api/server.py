@@ -96,6 +96,7 @@ def build_server(
     dialects: Iterable[Dialect] = (),
     metrics: Metrics | None = None,
     addresses: Iterable[str] = (),
+    interceptors: Sequence[Any] = (),
 ) -> PlaneServer:
     """Compose a server. A method without handler or scope is an error now, not when it is first called."""
     services = list(services)
@@ -111,7 +112,7 @@ def build_server(
     )
     names = [servicer.service for servicer in services]
     checker = health.aio.HealthServicer()
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(options=_OPTIONS, interceptors=interceptors)
     server.add_generic_rpc_handlers((
         _Methods(pipeline, services),
         _health_handlers(checker),

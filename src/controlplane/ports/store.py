@@ -65,13 +65,12 @@ class CountLive:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Load work items that are due and unheld, oldest first.
+    """Load work items that are due and unheld by the store's clock, oldest first.
 
     `limits` maps a provider to how many more of its items may be claimed; items of other providers are free.
     `host_id` leaves out items that belong to another host.
     """
 
-    now: int
     limit: int
     host_id: str = ""
     limits: tuple[tuple[str, int], ...] = ()
@@ -83,7 +82,7 @@ Load = Get | Where | LiveInstances | CountLive | Due
 class Transaction(Protocol):
     """What a decision sees. Only what was asked for in `loads` (or put before) may be read."""
 
-    now: int
+    now: int  # the store's clock: the same for all replicas
     ids: Ids
 
     def get(self, table: type[R], id: str) -> R | None:
@@ -237,8 +236,8 @@ class Store(Protocol):
         """Events of all accounts with `seq > after_seq`, in order. For the hub, which filters by account."""
         ...
 
-    async def next_due(self, host_id: str) -> int | None:
-        """When the next unheld work item is due (microseconds); None when there is none."""
+    async def due_in(self, host_id: str) -> float | None:
+        """Seconds until the next work item is due and unheld, by the store's clock; not above 0: now; None: never."""
         ...
 
     async def expire(self, before: int, keep_events: int, limit: int) -> int:

@@ -100,25 +100,24 @@ class InstanceLoop:
         room = self._times.in_flight - len(self._active)
         if room <= 0:
             return 0
-        now = self._core.clock.now()
-        due = Due(now, min(room, self._times.batch), self._core.host_id, self._limits())
+        due = Due(min(room, self._times.batch), self._core.host_id, self._limits())
 
         def decide(tx: Transaction) -> list[WorkItem]:
-            claimed = [item.claimed(self._holder, now, int(self._times.lease_s * SECOND)) for item in tx.due()]
+            claimed = [item.claimed(self._holder, tx.now, int(self._times.lease_s * SECOND)) for item in tx.due()]
             for item in claimed:
                 tx.put(item)
             return claimed
 
-        items = await self._core.store.run(UnitOfWork(ALL, [due], decide)) if await self._anything(now) else []
+        items = await self._core.store.run(UnitOfWork(ALL, [due], decide)) if await self._anything() else []
         self.last_claim_at = self._core.clock.monotonic()
         for item in items:
             await self._begin(item)
         return len(items)
 
-    async def _anything(self, now: int) -> bool:
+    async def _anything(self) -> bool:
         """Whether a claim would find something; a read, so that an idle plane writes nothing."""
-        due = await self._core.store.next_due(self._core.host_id)
-        return due is not None and due <= now
+        due_in = await self._core.store.due_in(self._core.host_id)
+        return due_in is not None and due_in <= 0
 
     def _limits(self) -> tuple[tuple[str, int], ...]:
         """How many more items of each provider may be worked on."""
@@ -132,10 +131,8 @@ class InstanceLoop:
 
     async def _pause(self) -> float:
         """Seconds until something is due, at most one poll."""
-        due = await self._core.store.next_due(self._core.host_id)
-        if due is None:
-            return self._times.poll_s
-        return min(self._times.poll_s, max(0.01, (due - self._core.clock.now()) / SECOND))
+        due_in = await self._core.store.due_in(self._core.host_id)
+        return self._times.poll_s if due_in is None else min(self._times.poll_s, max(0.01, due_in))
 
     async def _begin(self, item: WorkItem) -> None:
         instance = await self._core.store.get(ALL, Instance, item.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -81,12 +82,12 @@ class MachineFolder:
 
     def remove(self) -> None:
         """Remove everything, the folder itself last: as long as it is there the machine is accounted for."""
-        for entry in list(self.path.iterdir()) if self.exists() else []:
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
-        if self.exists():
+        with contextlib.suppress(FileNotFoundError):  # another replica was faster
+            for entry in list(self.path.iterdir()):
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink(missing_ok=True)
             self.path.rmdir()
 
     def _load(self, name: str) -> dict[str, Any] | None:

@@ -229,7 +229,7 @@ class _Transaction:
         for load in self._loads:
             if isinstance(load, Due):
                 items = (self.get(WorkItem, id) for id in self._batch.loaded.due.get(load, ()))
-                found += [i for i in items if i is not None and i.due_at <= load.now and i.lease_until <= load.now]
+                found += [i for i in items if i is not None and i.due_at <= self.now and i.lease_until <= self.now]
         return found
 
     def put(self, record: Record) -> None:

@@ -10,6 +10,7 @@ from controlplane.adapters.store.batch import Changes, Key, Loaded, Outcome, all
 from controlplane.adapters.store.reports import sum_usage
 from controlplane.adapters.store.writer import Committed, GroupCommitWriter
 from controlplane.domain.account import IdempotencyRecord
+from controlplane.domain.billing import SECOND
 from controlplane.domain.events import Event
 from controlplane.domain.instance import Instance
 from controlplane.domain.ledger import LedgerEntry
@@ -106,11 +107,11 @@ class MemoryStore:
         return [r for r in rows if r.account_id == account_id and r.live]
 
     def _due(self, load: Due) -> list[WorkItem]:
-        left = dict(load.limits)
+        left, now = dict(load.limits), self._clock.now()
         found = []
         items: list[WorkItem] = list(self._disk.table(WorkItem).values())
         for item in sorted(items, key=lambda i: (i.due_at, i.id)):
-            if item.due_at > load.now or item.lease_until > load.now or item.host_id not in ("", load.host_id):
+            if item.due_at > now or item.lease_until > now or item.host_id not in ("", load.host_id):
                 continue
             if item.provider in left:
                 if left[item.provider] <= 0:
@@ -172,9 +173,10 @@ class MemoryStore:
     async def events(self, after_seq: int, limit: int) -> list[Event]:
         return [e for e in self._disk.events if e.seq > after_seq][:limit]
 
-    async def next_due(self, host_id: str) -> int | None:
+    async def due_in(self, host_id: str) -> float | None:
         items: list[WorkItem] = list(self._disk.table(WorkItem).values())
-        return min((max(i.due_at, i.lease_until) for i in items if i.host_id in ("", host_id)), default=None)
+        due = min((max(i.due_at, i.lease_until) for i in items if i.host_id in ("", host_id)), default=None)
+        return None if due is None else (due - self._clock.now()) / SECOND
 
     async def expire(self, before: int, keep_events: int, limit: int) -> int:
         disk, removed = self._disk, 0

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from controlplane.adapters.store.tables import meta
 from controlplane.ports.ids import Ids
@@ -26,40 +27,63 @@ MIN_COMPATIBLE = 1
 """The oldest build's SCHEMA that may run on a database of this build."""
 
 
+MIGRATION_LOCK = 0x67707570  # "gpup"
+
+
 class SchemaError(Exception):
     """The database cannot be used by this build; the text says why and what to do."""
 
 
-def database_path(url: str) -> Path:
-    """The file of a SQLite URL, `sqlite:///path`. Raises SchemaError for anything else."""
-    match = re.fullmatch(r"sqlite:///(.+)", url)
-    if not match:
-        raise SchemaError(f"the database must be sqlite:///PATH; got {url.split('://')[0]}://...")
-    return Path(match[1])
+def database_path(url: str) -> Path | None:
+    """The file of a SQLite URL, `sqlite:///path`; None for PostgreSQL. Raises SchemaError for anything else."""
+    if match := re.fullmatch(r"sqlite:///(.+)", url):
+        return Path(match[1])
+    if url.startswith(("postgresql://", "postgres://")):
+        return None
+    raise SchemaError(f"the database must be sqlite:///PATH or postgresql://...; got {url.split('://')[0]}://...")
 
 
-def migrate(url: str, ids: Ids, deployment_id: Callable[[], str]) -> str:
-    """Create or upgrade the schema; returns a sentence saying what was done. Blocking: run it off the event loop."""
-    engine = sa.create_engine(url)
+def engine_url(url: str) -> str:
+    """The URL by which SQLAlchemy's async engine finds its driver."""
+    return re.sub(r"^(sqlite|postgres(?:ql)?)://", lambda m: _DRIVERS[m[1][:6]], url)
+
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite://", "postgr": "postgresql+asyncpg://"}
+
+
+async def migrate(url: str, ids: Ids, deployment_id: Callable[[], str]) -> str:
+    """Create or upgrade the schema; returns a sentence saying what was done. Raises SchemaError."""
+    engine = create_async_engine(engine_url(url))
     try:
-        with engine.connect() as connection:
-            before = _check_compatible(connection)
-            config = Config()
-            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            _fill_meta(connection, ids, deployment_id)
-            connection.commit()
-            head = ScriptDirectory.from_config(config).get_current_head()
-    except sa.exc.DBAPIError as error:
-        raise SchemaError(f"the database cannot be opened: {_driver_words(error)}") from error
+        async with engine.connect() as connection:
+            said = await connection.run_sync(_migrate, ids, deployment_id)
+            await connection.commit()
+            return said
+    except (sa.exc.DBAPIError, OSError) as error:
+        raise SchemaError(f"the database {database_path(url) or ''} cannot be opened: {_driver_words(error)}") from error
     finally:
-        engine.dispose()
+        await engine.dispose()
+
+
+def _migrate(connection: sa.Connection, ids: Ids, deployment_id: Callable[[], str]) -> str:
+    if connection.dialect.name == "postgresql":
+        # Replicas that start together migrate one after the other.
+        connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+    before = _check_compatible(connection)
+    if int(before or 0) > SCHEMA:
+        return f"schema {before}, of a newer gpuplane but compatible"
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    _fill_meta(connection, ids, deployment_id)
+    head = ScriptDirectory.from_config(config).get_current_head()
     return f"schema {head}, up to date" if before == str(SCHEMA) else f"schema {before or 'none'} -> {head}"
 
 
-def _driver_words(error: sa.exc.DBAPIError) -> str:
-    return str(error.orig).splitlines()[0] if error.orig else "unknown fault"
+def _driver_words(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).splitlines()[0] if str(cause) else type(cause).__name__
 
 
 def _check_compatible(connection: sa.Connection) -> str:

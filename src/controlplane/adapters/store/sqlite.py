@@ -31,6 +31,7 @@ from controlplane.adapters.store.batch import (
 from controlplane.adapters.store.reports import fold
 from controlplane.adapters.store.statements import CODECS, WITH_MESSAGE, Statement, Statements, query_values
 from controlplane.adapters.store.writer import Committed, GroupCommitWriter
+from controlplane.domain.billing import SECOND
 from controlplane.domain.errors import Unavailable
 from controlplane.domain.events import Event, EventKind
 from controlplane.domain.instance import Instance
@@ -61,6 +62,9 @@ log = structlog.get_logger()
 
 BUSY_TIMEOUT_S = 2.0
 """How long a write waits for another program's lock. Callers queue behind it, and so does the health check."""
+
+FAULT_SHOWN_S = 5.0
+"""How long the health check remembers a failed write that no successful one followed."""
 
 _UNITS_FAULT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
@@ -111,6 +115,7 @@ class SqliteStore:
         self._writer = GroupCommitWriter(self._apply, committed)
         self._engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
         self._info: StoreInfo | None = None
+        self._fault: tuple[float, Unavailable] | None = None  # of the last write, and when
 
     # Writing
 
@@ -122,10 +127,14 @@ class SqliteStore:
 
     def _commit(self, units: Sequence[UnitOfWork[Any]]) -> list[Outcome]:
         try:
-            return self._transact(units)
+            outcomes = self._transact(units)
+            self._fault = None
+            return outcomes
         except Exception as error:
             if isinstance(error, sqlite3.Error) and not isinstance(error, _UNITS_FAULT):
-                raise unavailable(error) from error
+                fault = unavailable(error)
+                self._fault = (self._clock.monotonic(), fault)
+                raise fault from error
             # One unit broke a constraint or a type that its decision did not see: it alone fails.
             if len(units) == 1:
                 log.exception("store.unit_failed")
@@ -192,7 +201,7 @@ class SqliteStore:
         found: list[str] = []
         # Busy providers' items are skipped here, so look at more rows than are wanted.
         rows = self._write_to.execute(
-            statement.sql, statement.bind(now=load.now, host_id=load.host_id, limit=load.limit * 4)
+            statement.sql, statement.bind(now=self._clock.now(), host_id=load.host_id, limit=load.limit * 4)
         )
         for row in rows:
             item: WorkItem = CODECS[WorkItem].decode(row)
@@ -297,9 +306,9 @@ class SqliteStore:
         rows = self._fetch(self._sql.events_after, after=after_seq, limit=limit)
         return [Event(r[0], r[1], EventKind(r[2]), r[3], r[4], r[5], r[6], r[7], bool(r[8])) for r in rows]
 
-    async def next_due(self, host_id: str) -> int | None:
-        found: int | None = self._fetch(self._sql.next_due, host_id=host_id)[0][0]
-        return found
+    async def due_in(self, host_id: str) -> float | None:
+        due: int | None = self._fetch(self._sql.next_due, host_id=host_id)[0][0]
+        return None if due is None else (due - self._clock.now()) / SECOND
 
     async def live_counts(self) -> list[LiveCount]:
         rows = self._fetch(self._sql.live_counts)
@@ -343,6 +352,9 @@ class SqliteStore:
                 database.execute("UPDATE meta SET value = value WHERE key = 'epoch'")
         except sqlite3.Error as error:
             raise unavailable(error) from error
+        # On a full disk there may be room for this one page, and none for what callers write.
+        if self._fault is not None and self._clock.monotonic() - self._fault[0] < FAULT_SHOWN_S:
+            raise self._fault[1]
 
     async def close(self) -> None:
         await self._writer.close()

@@ -230,7 +230,9 @@ class _Input(asyncio.BaseProtocol):
         self._chan.pause_reading()
 
     def resume_writing(self) -> None:
-        self._chan.resume_reading()
+        # Later, not within the transport's own write: an end of file that follows at once would close the
+        # transport there, and it would drop what it has not written yet.
+        asyncio.get_running_loop().call_soon(self._chan.resume_reading)
 
 
 def _text(environment: Any) -> dict[str, str]:

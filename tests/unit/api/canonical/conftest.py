@@ -46,7 +46,7 @@ from tests.unit.api.canonical.support import (
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Migrated once: that takes longer than a test."""
     path = tmp_path_factory.mktemp("canonical") / "empty.db"
-    migrate(f"sqlite:///{path}", SystemIds(), lambda: "test")
+    asyncio.run(migrate(f"sqlite:///{path}", SystemIds(), lambda: "test"))
     return path
 
 
