@@ -202,20 +202,29 @@ def _is_current(path: Path) -> bool:
     return int(rows.get("schema", 0)) >= SCHEMA and compatible and "deployment_id" in rows
 
 
-async def _open_store(settings: Settings, folder: StateFolder, bus: MemoryBus, metrics: Metrics) -> SqliteStore:
-    path = database_path(settings.database_url)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not _is_current(path):
-        from controlplane.adapters.store.schema import migrate as run_migrations
-
-        said = await run_migrations(settings.database_url, SystemIds(), folder.deployment_id)
-        logs.get("store").info("store.migrated", result=said)
+async def _open_store(settings: Settings, folder: StateFolder, bus: MemoryBus, metrics: Metrics) -> Store:
+    url, path = settings.database_url, database_path(settings.database_url)
 
     def committed(units: int, seconds: float) -> None:
         metrics.committed(units, seconds)
         bus.notify(Topic.EVENTS)
 
-    return SqliteStore(path, SystemClock(), SystemIds(), committed)
+    def woken() -> None:
+        bus.notify(Topic.EVENTS)
+        bus.notify(Topic.WORK)
+
+    if path is None or not _is_current(path):
+        from controlplane.adapters.store.schema import migrate as run_migrations
+
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        said = await run_migrations(url, SystemIds(), folder.deployment_id)
+        logs.get("store").info("store.migrated", result=said)
+    if path is not None:
+        return SqliteStore(path, SystemClock(), SystemIds(), committed)
+    from controlplane.adapters.store.postgres import PostgresStore
+
+    return PostgresStore(url, SystemIds(), committed, woken)
 
 
 async def _first_account(store: Store, folder: StateFolder) -> None:
@@ -256,7 +265,7 @@ class Plane:
         return cls(settings, folder, runtime, bus, store, await store.info(), metrics)
 
     def __init__(
-        self, settings: Settings, folder: StateFolder, runtime: Path, bus: MemoryBus, store: SqliteStore,
+        self, settings: Settings, folder: StateFolder, runtime: Path, bus: MemoryBus, store: Store,
         info: StoreInfo, metrics: Metrics,
     ) -> None:  # fmt: skip
         from controlplane.adapters.prober import SshProber

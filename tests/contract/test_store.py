@@ -12,6 +12,7 @@ import pytest
 from gpuplane.v1 import instance_pb2, watch_pb2
 
 from controlplane.adapters.store.memory import MemoryDisk, MemoryStore
+from controlplane.adapters.store.postgres import PostgresStore
 from controlplane.adapters.store.schema import migrate
 from controlplane.adapters.store.sqlite import SqliteStore
 from controlplane.adapters.system import SystemIds
@@ -38,6 +39,7 @@ from controlplane.ports.store import (
     Where,
 )
 from tests.support.fakes import SECOND, START, FakeClock, FakeIds, instance, operation
+from tests.support.postgres import new_database
 
 A, B = Scope("acct_a"), Scope("acct_b")
 HOUR = 3600 * SECOND
@@ -48,12 +50,16 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> AsyncIterator[Store]:
     ids = FakeIds(1, clock)
     made: Any
     if request.param == "memory":
         made = MemoryStore(MemoryDisk(), clock, ids)
+    elif request.param == "postgresql":
+        url = await new_database()
+        await migrate(url, SystemIds(), lambda: "test")
+        made = PostgresStore(url, ids, clock=clock)
     else:
         path = tmp_path / "plane.db"
         await migrate(f"sqlite:///{path}", SystemIds(), lambda: "test")

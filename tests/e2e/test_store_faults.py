@@ -97,6 +97,13 @@ def failing(plane: Plane, _database: Path) -> Iterator[None]:
         resource.prlimit(plane.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
+@contextlib.contextmanager
+def full_or_failing(plane: Plane, database: Path) -> Iterator[None]:
+    """Both at once, as far as this user can bring it about."""
+    with failing(plane, database), full(plane, database) if os.geteuid() == 0 else contextlib.nullcontext():
+        yield
+
+
 @pytest.fixture(scope="module")
 def plane() -> Iterator[Plane]:
     """Its database lies on a small disk of its own, where that can be had."""
@@ -181,23 +188,22 @@ def _terminate(plane: Plane, id: str) -> Any:
     return plane.me.instances.TerminateInstance(pb.TerminateInstanceRequest(id=id))
 
 
-@pytest.mark.parametrize(("fault", "words"), FAULTS)
-def test_accepted_work_survives_a_fault(plane: Plane, database: Path, fault: Callable[..., Any], words: str) -> None:
-    """Operations are under way when the store fails; each ends, on one machine or none."""
-    operations = [plane.create() for _ in range(4)]
+@pytest.mark.parametrize("fault", [full_or_failing, locked])
+def test_accepted_work_survives_a_fault(plane: Plane, database: Path, fault: Callable[..., Any]) -> None:
+    """Operations are under way when the store fails. Each ends as asked, though perhaps only once its lease ran out."""
+    ending = [plane.rent().id for _ in range(2)]
+    creates = [plane.create() for _ in range(3)]
+    ends = [_terminate(plane, id) for id in ending]
     with fault(plane, database):
         time.sleep(0.5)
-    for operation in operations:
+    for operation in (*creates, *ends):
         done = plane.wait(operation.id)
         assert done.state == pb.OPERATION_STATE_SUCCEEDED, done
-        assert len([a for a in done.attempts if a.outcome == pb.ATTEMPT_OUTCOME_CREATED]) == 1
-    assert len(plane.machines()) == 4
-    ends = [_terminate(plane, operation.instance_id) for operation in operations]
-    with fault(plane, database):
-        time.sleep(0.5)
-    for end in ends:
-        assert plane.wait(end.id).state == pb.OPERATION_STATE_SUCCEEDED
-    eventually(lambda: not plane.machines(), what=lambda: f"no machines: {plane.machines()}")
+        assert len([a for a in done.attempts if a.outcome == pb.ATTEMPT_OUTCOME_CREATED]) <= 1
+    assert len(plane.machines()) == len(creates)
+    for operation in creates:
+        plane.terminate(operation.instance_id)
+    assert not plane.machines()
 
 
 def test_a_short_lock_is_waited_out(plane: Plane, database: Path) -> None:

@@ -60,7 +60,9 @@ async def migrate(url: str, ids: Ids, deployment_id: Callable[[], str]) -> str:
             await connection.commit()
             return said
     except (sa.exc.DBAPIError, OSError) as error:
-        raise SchemaError(f"the database {database_path(url) or ''} cannot be opened: {_driver_words(error)}") from error
+        raise SchemaError(
+            f"the database {database_path(url) or ''} cannot be opened: {_driver_words(error)}"
+        ) from error
     finally:
         await engine.dispose()
 

@@ -178,7 +178,7 @@ class SqliteStore:
                 case Where(table, column, value):
                     self._load_rows(loaded, table, self._sql.where(table, column), value=value)
                 case LiveInstances(account_id):
-                    self._load_rows(loaded, Instance, self._sql.live_instances, account_id=account_id)
+                    self._load_rows(loaded, Instance, self._sql.live_instances(), account_id=account_id)
                 case CountLive(account_id):
                     statement = self._sql.count_live
                     row = self._write_to.execute(statement.sql, statement.bind(account_id=account_id)).fetchone()
@@ -196,7 +196,7 @@ class SqliteStore:
                 loaded.messages[table, record.id] = row[-2]
 
     def _load_due(self, loaded: Loaded, load: Due) -> list[str]:
-        statement = self._sql.due
+        statement = self._sql.due()
         left = dict(load.limits)
         found: list[str] = []
         # Busy providers' items are skipped here, so look at more rows than are wanted.

@@ -24,7 +24,7 @@ CODECS = {record: RecordCodec(record) for record in tables.BY_RECORD}
 WITH_MESSAGE = frozenset(r for r, t in tables.BY_RECORD.items() if "message" in t.c)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Statement:
     """SQL text and the order of its parameters."""
 
@@ -69,23 +69,41 @@ class Statements:
             ("get", record), lambda: sa.select(*self.columns(record)).where(table.c.id == sa.bindparam("id"))
         )
 
-    def where(self, record: type[Any], column: str) -> Statement:
-        """Rows by one column."""
+    def get_many(self, record: type[Any]) -> Statement:
+        """Rows by ids, locked in the order of their ids. PostgreSQL only."""
         table = tables.BY_RECORD[record]
+        ids = sa.cast(sa.bindparam("ids"), postgresql.ARRAY(sa.Text))
         return self._shaped(
-            ("where", record, column),
-            lambda: sa.select(*self.columns(record)).where(table.c[column] == sa.bindparam("value")),
+            ("get_many", record),
+            lambda: (
+                sa.select(*self.columns(record))
+                .where(table.c.id == sa.any_(ids))
+                .order_by(table.c.id)
+                .with_for_update()
+            ),
         )
 
-    @cached_property
-    def live_instances(self) -> Statement:
+    def where(self, record: type[Any], column: str, *, lock: bool = False) -> Statement:
+        """Rows by one column; with `lock`, locked in the order of their ids."""
+        table = tables.BY_RECORD[record]
+
+        def build() -> Any:
+            clause = sa.select(*self.columns(record)).where(table.c[column] == sa.bindparam("value"))
+            return clause.order_by(table.c.id).with_for_update() if lock else clause
+
+        return self._shaped(("where", record, column, lock), build)
+
+    def live_instances(self, *, lock: bool = False) -> Statement:
         """An account's instances that have not ended."""
         table = tables.instances
-        return self.render(
-            sa.select(*self.columns(Instance)).where(
+
+        def build() -> Any:
+            clause = sa.select(*self.columns(Instance)).where(
                 table.c.account_id == sa.bindparam("account_id"), table.c.end_at.is_(None)
             )
-        )
+            return clause.order_by(table.c.id).with_for_update() if lock else clause
+
+        return self._shaped(("live_instances", lock), build)
 
     @cached_property
     def count_live(self) -> Statement:
@@ -108,31 +126,48 @@ class Statements:
             .group_by(table.c.provider, table.c.state)
         )
 
-    @cached_property
-    def due(self) -> Statement:
-        """Work that is due and unheld, oldest first."""
+    def due(self, *, lock: bool = False) -> Statement:
+        """Work that is due and unheld, oldest first; with `lock`, skipping what another process is claiming."""
         work = tables.work
-        clause = sa.select(*self.columns(WorkItem)).where(
-            work.c.due_at <= sa.bindparam("now"),
-            work.c.lease_until <= sa.bindparam("now"),
-            sa.or_(work.c.host_id == "", work.c.host_id == sa.bindparam("host_id")),
-        )
-        return self.render(clause.order_by(work.c.due_at, work.c.id).limit(sa.bindparam("limit")))
+
+        def build() -> Any:
+            clause = sa.select(*self.columns(WorkItem)).where(
+                work.c.due_at <= sa.bindparam("now"),
+                work.c.lease_until <= sa.bindparam("now"),
+                sa.or_(work.c.host_id == "", work.c.host_id == sa.bindparam("host_id")),
+            )
+            clause = clause.order_by(work.c.due_at, work.c.id).limit(sa.bindparam("limit"))
+            return clause.with_for_update(skip_locked=True) if lock else clause
+
+        return self._shaped(("due", lock), build)
+
+    def _first_due(self, greatest: Any) -> Any:
+        work = tables.work
+        mine = sa.or_(work.c.host_id == "", work.c.host_id == sa.bindparam("host_id"))
+        return sa.select(sa.func.min(greatest(work.c.due_at, work.c.lease_until))).where(mine)
 
     @cached_property
     def next_due(self) -> Statement:
-        """When the next item is due."""
-        work = tables.work
-        greatest = (
-            sa.func.max(work.c.due_at, work.c.lease_until)
-            if self.dialect.name == "sqlite"
-            else sa.func.greatest(work.c.due_at, work.c.lease_until)
+        """When the next item is due. SQLite only."""
+        return self.render(self._first_due(sa.func.max))
+
+    @cached_property
+    def next_due_and_now(self) -> Statement:
+        """When the next item is due, and the database's time. PostgreSQL only."""
+        now = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
+        return self.render(sa.select(self._first_due(sa.func.greatest).scalar_subquery(), now))
+
+    def insert(self, record: type[Any]) -> Statement:
+        """Insert a row, all columns."""
+        table = tables.BY_RECORD[record]
+        names = [c.name for c in self.columns(record)]
+        return self._shaped(
+            ("insert", record), lambda: sa.insert(table).values({name: sa.bindparam(name) for name in names})
         )
-        return self.render(
-            sa.select(sa.func.min(greatest)).where(
-                sa.or_(work.c.host_id == "", work.c.host_id == sa.bindparam("host_id"))
-            )
-        )
+
+    def update(self, record: type[Any]) -> Statement:
+        """Replace a row, all columns."""
+        return self._update(record, [c.name for c in self.columns(record)])
 
     def upsert(self, record: type[Any]) -> Statement:
         """Insert or replace a row, all columns."""
@@ -148,17 +183,15 @@ class Statements:
 
     def update_hidden(self, record: type[Any]) -> Statement:
         """Replace all columns but the message, for changes that callers cannot see."""
+        return self._update(record, list(CODECS[record].columns))
 
-        def build() -> Any:
-            table = tables.BY_RECORD[record]
-            names = [name for name in CODECS[record].columns if name != "id"]
-            return (
-                sa.update(table)
-                .where(table.c.id == sa.bindparam("b_id"))
-                .values({name: sa.bindparam(f"b_{name}") for name in names})
-            )
-
-        return self._shaped(("update_hidden", record), build)
+    def _update(self, record: type[Any], names: list[str]) -> Statement:
+        table = tables.BY_RECORD[record]
+        values: dict[str, Any] = {name: sa.bindparam(f"b_{name}") for name in names if name != "id"}
+        return self._shaped(
+            ("update", record, len(names)),
+            lambda: sa.update(table).where(table.c.id == sa.bindparam("b_id")).values(values),
+        )
 
     def delete(self, record: type[Any]) -> Statement:
         """Remove a row."""
@@ -272,7 +305,7 @@ class Statements:
             return sa.func.json_extract(
                 column, sa.literal_column("'$.\"'").concat(key).concat(sa.literal_column("'\"'"))
             )
-        return sa.cast(column, postgresql.JSONB).op("->>")(key)
+        return sa.cast(column, postgresql.JSONB).op("->>", return_type=sa.Text())(sa.cast(key, sa.Text))
 
 
 def _shape(query: InstanceQuery | OperationQuery) -> tuple[Any, ...]:

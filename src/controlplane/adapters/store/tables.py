@@ -122,6 +122,9 @@ events = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False), _int("revision"), _flag("final"),
 )  # fmt: skip
 
+commits = sa.Table("commits", metadata, _id(), _int("at"), sa.Index("commits_age", "at"))
+"""Ids of committed batches (PostgreSQL): how a COMMIT whose answer was lost is looked up."""
+
 meta = sa.Table("meta", metadata, sa.Column("key", sa.Text, primary_key=True), _text("value"))
 
 BY_RECORD: dict[type[Any], sa.Table] = {

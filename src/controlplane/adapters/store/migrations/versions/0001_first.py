@@ -50,6 +50,13 @@ def upgrade() -> None:
     )
     op.create_index("budgets_account", "budgets", ["account_id", "id"], unique=False)
     op.create_table(
+        "commits",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("commits_age", "commits", ["at"], unique=False)
+    op.create_table(
         "events",
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
