@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -283,12 +283,12 @@ async def watch_instance(
     hub: EventHub, store: Store, caller: Principal, id: str, resume_token: str
 ) -> AsyncIterator[bytes]:
     """One instance, from a snapshot (or a token) to its end."""
-    after = await hub.resume_point(caller.account_id, resume_token)
-    row = await store.get(caller.scope, Instance, id)
-    if row is None:
-        raise not_found("instance", id)
+    row = await _instance(store, caller, id)
+    owner = replace(caller, account_id=row.account_id)  # whose events and tokens they are, also for an operator
+    after = await hub.resume_point(owner.account_id, resume_token)
+    row = await _instance(store, caller, id)
     stored = await store.message(caller.scope, Instance, id) or b""
-    subscription = await hub.subscribe(caller, id, after)
+    subscription = await hub.subscribe(owner, id, after)
     try:
         seen = 0
         if not resume_token:
@@ -305,6 +305,13 @@ async def watch_instance(
             yield message
     finally:
         hub.unsubscribe(subscription)
+
+
+async def _instance(store: Store, caller: Principal, id: str) -> Instance:
+    row = await store.get(caller.scope, Instance, id)
+    if row is None:
+        raise not_found("instance", id)
+    return row
 
 
 async def _instance_stream(
