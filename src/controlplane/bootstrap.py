@@ -145,7 +145,9 @@ async def _until_signal() -> None:
 
 
 def _announce(folder: StateFolder, addresses: Addresses) -> None:
-    endpoints = {"grpc": addresses.target(CANONICAL.name), "rest": addresses.url(CANONICAL.name)}
+    rest = addresses.url(CANONICAL.name)
+    # A plain host:port is plaintext to gRPC clients; with TLS the scheme must be said.
+    endpoints = {"grpc": rest if addresses.scheme == "https" else addresses.target(CANONICAL.name), "rest": rest}
     endpoints |= {d.name: addresses.url(d.name) for d in DIALECTS if d is not CANONICAL}
     folder.write_endpoints(endpoints)
     print(f"gpuplane {package_version()} is ready", flush=True)
@@ -227,29 +229,42 @@ async def _open_store(settings: Settings, folder: StateFolder, bus: MemoryBus, m
     return PostgresStore(url, SystemIds(), committed, woken)
 
 
+def _deployment_id(folder: StateFolder, info: StoreInfo) -> str:
+    """This deployment's id. It stands in the database and outside it: where they differ the database is a copy, and the
+    machines of its rows belong to the deployment that it was copied from."""
+    mine = folder.deployment_id()
+    if mine != info.deployment_id:
+        logs.get("plane").warning("plane.copied_database", database=info.deployment_id, folder=mine)
+    return mine
+
+
 async def _first_account(store: Store, folder: StateFolder) -> None:
-    """The account and key of credentials.json, made in the database if they are not there yet."""
-    account_id, secret = folder.credentials(encode(ACCOUNT, SystemIds().uuid7()))
-    if await store.get(ALL, Account, account_id) is not None:
+    """The account and key of credentials.json, made in the database if they are not there yet.
+
+    A lost file gets a new key for the oldest account, not an account of its own that would see no machines.
+    """
+    account_id = encode(ACCOUNT, SystemIds().uuid7())
+    if not folder.has_credentials and (oldest := await _oldest_account(store)):
+        logs.get("plane").warning("plane.credentials_lost", account=oldest, mended="a new key was written")
+        account_id = oldest
+    account_id, secret = folder.credentials(account_id)
+    if await store.select(ALL, ApiKey, {"secret_sha256": hash_secret(secret)}, "", 1):
         return
 
     def decide(tx: Transaction) -> None:
         if tx.get(Account, account_id) is None:
             tx.put(Account(account_id, "default", "USD", 1000, tx.now))
-            key_id = encode(API_KEY, tx.ids.uuid7())
-            tx.put(
-                ApiKey(
-                    key_id,
-                    account_id,
-                    "first key",
-                    secret[: len(SECRET_PREFIX) + 4],
-                    hash_secret(secret),
-                    SCOPES,
-                    tx.now,
-                )
-            )
+        key_id, prefix = encode(API_KEY, tx.ids.uuid7()), secret[: len(SECRET_PREFIX) + 4]
+        tx.put(ApiKey(key_id, account_id, "first key", prefix, hash_secret(secret), SCOPES, tx.now))
 
     await store.run(UnitOfWork(ALL, [Get(Account, account_id)], decide))
+
+
+async def _oldest_account(store: Store) -> str:
+    oldest = before = ""
+    while page := await store.select(ALL, Account, {}, before, 1000):
+        oldest = before = page[-1].id
+    return oldest
 
 
 class Plane:
@@ -286,16 +301,12 @@ class Plane:
         self._core = Core(
             store=store, clock=SystemClock(), ids=SystemIds(), bus=bus, secrets=secrets,
             ssh_keys=AsyncsshKeyParser(), prober=SshProber(), providers=self._providers, offers=OfferBook(),
-            policy=_policy(settings), deployment_id=info.deployment_id, host_id=host_id, meter=metrics,
+            policy=_policy(settings), deployment_id=_deployment_id(folder, info), host_id=host_id, meter=metrics,
         )  # fmt: skip
         authenticator = KeyAuthenticator(store, self._core.clock, hash_secret(folder.operator_key()))
         self._hub = EventHub(store, bus, Tokens(secrets, info.epoch), stream_messages, authenticator)
-        # A copied database must not end the machines of the deployment that it was copied from.
-        may_destroy = info.deployment_id == folder.deployment_id()
-        if not may_destroy:
-            self._log.warning("plane.copied_database", database=info.deployment_id, folder=folder.deployment_id())
         self._loop = InstanceLoop(self._core, EMBEDDED)
-        self._sweepers = [Sweeper(self._core, provider, may_destroy) for provider in self._providers.values()]
+        self._sweepers = [Sweeper(self._core, provider) for provider in self._providers.values()]
         socket_path = runtime / "server.sock"
         # Envoy keeps the image in memory once per route: without comments it takes 100 MB less.
         image = strip_comments(resources.DESCRIPTORS, runtime / "gpuplane.binpb")

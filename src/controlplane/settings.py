@@ -3,6 +3,8 @@ docs/configuration.md, which a test compares with this class."""
 
 from __future__ import annotations
 
+import os
+import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +17,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+CLIENT_VARIABLES = {"GPUPLANE_ENDPOINT", "GPUPLANE_KEY", "GPUPLANE_DEBUG", "GPUPLANE_OUTPUT"}
 
 
 class SettingsError(Exception):
@@ -86,6 +90,9 @@ class Settings(BaseSettings):
         """The settings from all sources. Raises SettingsError with one line per wrong setting."""
         global _config
         _config = config
+        known = {f"GPUPLANE_{name.upper()}" for name in cls.model_fields} | CLIENT_VARIABLES
+        for name in sorted(name for name in os.environ if name.startswith("GPUPLANE_") and name not in known):
+            print(f"gpuplane: there is no setting {name}; it is ignored", file=sys.stderr)
         try:
             settings = cls(**overrides)
         except ValidationError as error:

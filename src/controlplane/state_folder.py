@@ -78,6 +78,11 @@ class StateFolder:
         """The operator's API key; made at first start."""
         return self._once("operator.key", mint_secret(SECRET_PREFIX, os.urandom(24)))
 
+    @property
+    def has_credentials(self) -> bool:
+        """Whether an earlier start wrote credentials.json."""
+        return (self.path / "credentials.json").exists()
+
     def credentials(self, account_id: str) -> tuple[str, str]:
         """(account id, API key) of the account that the first start makes.
 

@@ -63,7 +63,6 @@ def test_list_then_watch(shared_plane: Plane, instance: Any) -> None:
     with _watch(shared_plane, listed.resume_token) as stream:
         assert stream.next().type == pb.INSTANCE_EVENT_TYPE_BOOKMARK
         stream.until(lambda e: e.instance.id == other.id and e.instance.state == pb.INSTANCE_STATE_RUNNING)
-        assert _names(stream, instance.id, "9") if not stream.seen else True
         events = [e for e in stream.seen if e.instance.id == instance.id]
         assert [e.instance.name for e in events] == [str(n) for n in range(10)]
         created = next(e for e in stream.seen if e.instance.id == other.id)
@@ -251,7 +250,7 @@ def test_an_instance_from_wish_to_end(shared_plane: Plane) -> None:
 
     shown = sse.rest()
     assert shown[-1]["end"]["reason"] == "STREAM_END_REASON_DONE"
-    assert [e["instance"]["state"] for e in shown[-3:-1]] == ["INSTANCE_STATE_TERMINATED"] * 2
+    assert shown[-2]["event_id"] == events[-2].event_id
 
     resumed = me.watch(
         me.instances.WatchInstance,
@@ -289,7 +288,7 @@ def test_tokens_of_others_and_forged_ones(shared_plane: Plane) -> None:
     stranger = shared_plane.new_account("stranger")
     theirs = stranger.instances.ListInstances(pb.ListInstancesRequest()).resume_token
     mine = shared_plane.me.instances.ListInstances(pb.ListInstancesRequest()).resume_token
-    for token in (theirs, mine[:-4], "A" + mine[1:], "x" * 5000, "é"):
+    for token in (theirs, mine[:-4], ("B" if mine[0] == "A" else "A") + mine[1:], "x" * 5000, "é"):
         failure = failure_of(
             lambda token=token: shared_plane.me.instances.WatchInstances(pb.WatchInstancesRequest(resume_token=token))
         )

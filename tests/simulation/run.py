@@ -175,7 +175,7 @@ class Simulation:
             life.core.offers.update(provider.name, tuple(provider.catalogue()))
         coroutines = [InstanceLoop(life.core, holder, LoopTimes()).run()]
         for provider in providers.values():
-            coroutines.append(Sweeper(life.core, provider, may_destroy=True).run(SWEEP_S))
+            coroutines.append(Sweeper(life.core, provider).run(SWEEP_S))
             coroutines.append(refresh_offers(life.core, provider, 30.0))
         for coroutine in coroutines:
             self.spawn(_quietly(coroutine), life)

@@ -91,7 +91,7 @@ class Lab:
         )  # fmt: skip
         self.core.offers.update("alpha", tuple(self.provider.catalogue()))
         self.worker = InstanceLoop(self.core, "worker")
-        self.sweeper = Sweeper(self.core, self.provider, may_destroy=True)
+        self.sweeper = Sweeper(self.core, self.provider)
         self.tasks: list[asyncio.Task[Any]] = []
 
     def work(self) -> None:

@@ -359,7 +359,7 @@ async def test_one_instance_from_its_snapshot_to_its_end(world: World) -> None:
     await world.rename("inst_1", "mine")
     assert (await reader.next()).instance.name == "mine"
     row = await world.store.get(ALL, Instance, "inst_1")
-    ended = replace(row, state=State.TERMINATED, end_at=START + SECOND, machine_id="m")
+    ended = replace(row, state=State.TERMINATED, end_at=START + SECOND, label="gp-d-1-1")
     await world.put(ended)
     event = await reader.next()
     assert event.instance.state == 7

@@ -162,4 +162,4 @@ class Instance:
             return self
         if self.ending:
             return replace(self, stop_force=self.stop_force or force)
-        return replace(self, stop_reason=reason, stop_message=message, stop_at=now, stop_force=force, updated_at=now)
+        return replace(self, stop_reason=reason, stop_message=message, stop_at=now, stop_force=force)

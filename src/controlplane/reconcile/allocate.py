@@ -38,7 +38,7 @@ from controlplane.ports.provider import (
 )
 from controlplane.reconcile import endings
 from controlplane.reconcile.asking import ask, launch, provider_of
-from controlplane.reconcile.posting import post
+from controlplane.reconcile.posting import hold_for, post
 from controlplane.reconcile.tenure import Rows, Tenure, nothing
 from controlplane.usecases.core import Core
 from controlplane.usecases.machine_secrets import model_key, probe_seed
@@ -85,6 +85,8 @@ async def _try_next(tenure: Tenure, instance: Instance, operation: Operation | N
 
     def intend(rows: Rows) -> None:
         if rows.instance.ending:
+            return
+        if not hold_for(rows, core.policy, offer.price_nano_per_hour):
             return
         row = rows.instance
         row = row.to(State.ALLOCATING, rows.now) if row.state is State.ACCEPTED else row

@@ -23,6 +23,7 @@ from controlplane.ports.bus import Topic
 from controlplane.ports.meter import Count
 from controlplane.ports.provider import ProviderError
 from controlplane.ports.store import Due, Get, Transaction, UnitOfWork, Where
+from controlplane.reconcile import lease
 from controlplane.reconcile.allocate import allocate
 from controlplane.reconcile.observe import observe
 from controlplane.reconcile.start import start
@@ -31,6 +32,8 @@ from controlplane.reconcile.tenure import Tenure, nothing, renew
 from controlplane.usecases.core import Core
 
 log = structlog.get_logger()
+
+NOT_OURS_S = 3600.0  # between two looks at a row that another deployment must settle
 
 Step = Callable[[Tenure, Instance], Awaitable[None]]
 
@@ -140,6 +143,10 @@ class InstanceLoop:
             await self._drop(item)
             return
         tenure = Tenure(self._core, item, instance, self._times.lease_s)
+        if not self._core.issued(instance.label):
+            log.warning("loop.not_ours", instance=instance.id, label=instance.label)
+            await tenure.apply(nothing, due_in_s=NOT_OURS_S)
+            return
         task = asyncio.create_task(self._work(tenure, instance), name=f"work-{item.id}")
         self._active[item.id] = (tenure, task)
 
@@ -149,6 +156,8 @@ class InstanceLoop:
     async def _work(self, tenure: Tenure, instance: Instance) -> None:
         outcome = "failed"
         try:
+            if lease.over(instance, self._core.clock.now()):
+                instance = await tenure.apply(lease.end_if_over)
             await STEPS[instance.state](tenure, instance)
             outcome = "done"
         except LeaseLost:

@@ -13,6 +13,7 @@ from controlplane.ports.provider import Machine, MachineStatus, ProviderError, U
 from controlplane.reconcile import endings
 from controlplane.reconcile.allocate import LOST
 from controlplane.reconcile.asking import ask, provider_of
+from controlplane.reconcile.lease import end_if_over
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.start import lost
 from controlplane.reconcile.tenure import Rows, Tenure
@@ -35,13 +36,12 @@ async def observe(tenure: Tenure, instance: Instance) -> None:
             _seen(rows, core, machine)
         if rows.instance.state in (State.RUNNING, State.STOPPED):
             post(rows, core.policy)
-            _check_lease(rows)
+            end_if_over(rows)
         if rows.instance.ending and rows.instance.state in (State.RUNNING, State.STOPPED):
             endings.stopping(rows)
 
     pause = provider.capabilities.steady_poll_s
-    after = _until(core, instance, pause)
-    await tenure.apply(findings, due_in_s=after, failed=machine is None)
+    await tenure.apply(findings, due_in_s=lambda row, now: _until(core, row, now, pause), failed=machine is None)
 
 
 def _end(rows: Rows, policy: Policy) -> None:
@@ -49,28 +49,20 @@ def _end(rows: Rows, policy: Policy) -> None:
     endings.stopping(rows)
 
 
-def _until(core: Core, instance: Instance, pause_s: float) -> float:
+def _until(core: Core, row: Instance, now_us: int, pause_s: float) -> float:
     """Seconds to the next look: the poll, the metering or the lease, whichever comes first.
 
-    Polls fall on multiples of the pause, so that many machines share one claim and one commit. A metering that
-    falls between two polls has a look of its own only where the interval is the shorter.
+    Polls fall on multiples of the pause, so that many machines share one claim and one commit.
     """
-    now = core.clock.now() / SECOND
+    now = now_us / SECOND
     moments = [math.floor(now / pause_s + 1) * pause_s]
-    if core.policy.meter_interval_s < pause_s:
-        moments.append(now + core.policy.meter_interval_s)
-    moments += [at / SECOND for at in (instance.expire_at, instance.hard_expire_at) if at is not None]
-    if instance.idle_timeout_s and instance.idle_since is not None:
-        moments.append(instance.idle_since / SECOND + instance.idle_timeout_s)
+    moments += [at / SECOND for at in (row.expire_at, row.hard_expire_at) if at is not None]
+    if row.idle_timeout_s and row.idle_since is not None:
+        moments.append(row.idle_since / SECOND + row.idle_timeout_s)
+    charged = row.charged_until if row.charged_until is not None else row.run_at
+    if charged is not None:
+        moments.append(charged / SECOND + core.policy.meter_interval_s)
     return max(0.05, min(moments) - now)
-
-
-def _check_lease(rows: Rows) -> None:
-    row = rows.instance
-    if row.hard_expire_at is not None and rows.now >= row.hard_expire_at:
-        rows.instance = row.ask_to_end("MAX_DURATION", "the hard maximum of its life was reached", rows.now)
-    elif row.expire_at is not None and rows.now >= row.expire_at:
-        rows.instance = row.ask_to_end("LEASE_EXPIRED", "its reservation ended", rows.now)
 
 
 def _seen(rows: Rows, core: Core, machine: Machine) -> None:

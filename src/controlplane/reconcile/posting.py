@@ -75,18 +75,33 @@ def _entry(rows: Rows, kind: LedgerKind, start: int, end: int, nano: int) -> Non
     )  # fmt: skip
 
 
+def hold_for(rows: Rows, policy: Policy, price_nano_per_hour: int) -> bool:
+    """Hold the first window at this price before it is asked for; False, and the end asked for, when none can."""
+    row = rows.instance
+    window_s = max(policy.hold_window_s, row.billing.minimum_s, row.billing.prepaid_s)
+    wanted = cost(price_nano_per_hour, 0, int(window_s * SECOND))
+    if wanted <= row.hold_nano:
+        return True
+    _hold(rows, wanted)
+    return not rows.instance.ending
+
+
 def _move_hold(rows: Rows, policy: Policy) -> None:
-    """Hold the next window while it lives; ask for the end when a budget cannot; let go of it at the end."""
+    """Hold the next window while it lives; let go of it at the end."""
     row = rows.instance
     if row.state in TERMINAL:
-        wanted = 0
-    elif row.run_at is None:
-        return  # the hold of its creation stands until it runs
-    else:
+        _hold(rows, 0)
+    elif row.run_at is not None:
         wanted = cost(row.price_nano_per_hour, 0, int(policy.hold_window_s * SECOND))
         if row.billing.kind is BillingKind.PREPAID:
             paid_until = row.run_at + row.billing.prepaid_s * SECOND
             wanted = 0 if rows.now + int(policy.hold_window_s * SECOND) <= paid_until else wanted
+        _hold(rows, wanted)
+
+
+def _hold(rows: Rows, wanted: int) -> None:
+    """Change what the budgets hold for the instance; ask for its end when one of them cannot."""
+    row = rows.instance
     budgets = []
     for budget in rows.budgets:
         moved = budget.held(wanted - row.hold_nano)

@@ -2,8 +2,8 @@
 
 Orphans: machines with our label that no row claims, left by a lost answer or a worker frozen past its lease. They are
 destroyed once seen twice. Ghosts: rows whose machine a complete listing lacks, twice and late enough; they end as
-lost. A machine being created or destroyed is neither. Labels with ids that this database never issued, and everything
-while the database may be a copy, are reported and left alone.
+lost. A machine being created or destroyed is neither. Labels with ids that this database never issued are reported and
+left alone; labels of another deployment are none of our business.
 """
 
 from __future__ import annotations
@@ -51,7 +51,6 @@ class Sweeper:
 
     core: Core
     provider: Provider
-    may_destroy: bool
     report: SweepReport = field(default_factory=SweepReport)
     _suspects: dict[str, int] = field(default_factory=dict)
 
@@ -95,8 +94,8 @@ class Sweeper:
         if parsed is None or parsed[0] != self.core.deployment_id:
             return "other"
         instance = await self.core.store.get(ALL, Instance, parsed[1])
-        if instance is None or not self.may_destroy:
-            return "owned" if instance is not None else "foreign"
+        if instance is None:
+            return "foreign"
         if instance.label == machine.label and not instance.settled:
             return "owned"
         return "orphan"
@@ -131,6 +130,7 @@ class Sweeper:
         return (
             instance.state in (State.STARTING, State.RUNNING, State.STOPPED)
             and bool(instance.machine_id)
+            and self.core.issued(instance.label)
             and instance.provider == self.provider.name
             and instance.host_id in ("", self.core.host_id)
         )

@@ -71,6 +71,9 @@ class Rows:
 
 Findings = Callable[[Rows], None]
 
+DueIn = float | Callable[[Instance, int], float]
+"""Seconds to the next look, or how to tell them from the row and the time of the commit."""
+
 
 class Tenure:
     """(instance, holder, fence): valid until the lease runs out or somebody else claims."""
@@ -85,7 +88,7 @@ class Tenure:
         self.lease = int(lease_s * SECOND)
         self._known = instance
 
-    async def apply(self, findings: Findings, *, due_in_s: float | None = None, failed: bool = False) -> Instance:
+    async def apply(self, findings: Findings, *, due_in_s: DueIn | None = None, failed: bool = False) -> Instance:
         """Apply findings to the fresh rows. With `due_in_s` the hold ends and the next look is then; without it the
         hold goes on. An instance that moved to another state is due at once; a settled one's work item is removed."""
 
@@ -101,7 +104,8 @@ class Tenure:
             findings(rows)
             rows.save()
             moved = rows.instance.state is not before
-            self._put_item(tx, item, rows.instance, 0.0 if moved and due_in_s is not None else due_in_s, failed)
+            after_s = due_in_s(rows.instance, tx.now) if callable(due_in_s) else due_in_s
+            self._put_item(tx, item, rows.instance, 0.0 if moved and after_s is not None else after_s, failed)
             return rows.instance
 
         loads = [Get(WorkItem, self.id), *Rows.loads(self._known)]

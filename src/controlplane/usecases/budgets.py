@@ -37,8 +37,7 @@ async def create(
                 f"the account has {len(have)} budgets, which is its limit",
                 reason="QUOTA_EXCEEDED", resource="budgets", limit=core.policy.max_budgets,
             )  # fmt: skip
-        if any(b.name == name for b in have):
-            raise AlreadyExists(f"a budget named {name!r} exists", resource="budget", field="name", value=name)
+        _check_free(have, name)
         budget = Budget(
             id_forms.encode(id_forms.BUDGET, tx.ids.uuid7()), account_id, name, limit_nano, account.currency, period,
             period_start(period, tx.now), tx.now,
@@ -53,7 +52,15 @@ async def create(
         *request.loads(account_id),
     ]  # fmt: skip
     made = await core.store.run(UnitOfWork(caller.scope, loads, decide))
-    return await budget_of(core, caller, made) if isinstance(made, str) else made
+    if isinstance(made, str):
+        return await budget_of(core, caller, made)
+    await _poke_running(core, caller, account_id)
+    return made
+
+
+def _check_free(budgets: list[Budget], name: str, but: str = "") -> None:
+    if any(b.name == name and b.id != but for b in budgets):
+        raise AlreadyExists(f"a budget named {name!r} exists", resource="budget", field="name", value=name)
 
 
 def _check_limit(limit_nano: int) -> None:
@@ -92,12 +99,15 @@ async def update(
         row = row.rolled(tx.now)
         if request.replay(tx, caller.account_id):
             return row
+        if name is not None:
+            _check_free(tx.where(Budget, "account_id", row.account_id), name, id)
         request.record(tx, caller.account_id, id)
         changed = replace(row, name=row.name if name is None else name, limit_nano=limit_nano or row.limit_nano)
         tx.put(changed)
         return changed
 
-    loads = [Get(Budget, id), *request.loads(caller.account_id)]
+    owner = (await budget_of(core, caller, id)).account_id
+    loads = [Get(Budget, id), Where(Budget, "account_id", owner), *request.loads(caller.account_id)]
     changed = await core.store.run(UnitOfWork(caller.scope, loads, decide))
     await _poke_running(core, caller, changed.account_id)
     return changed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from controlplane.domain.ids import label_prefix
 from controlplane.ports.bus import Bus
 from controlplane.ports.clock import Clock
 from controlplane.ports.ids import Ids
@@ -52,3 +53,8 @@ class Core:
     deployment_id: str
     host_id: str = ""
     meter: Meter = NoMeter()  # noqa: RUF009 without state
+
+    def issued(self, label: str) -> bool:
+        """Whether a label is of this deployment. Rows with another one came with a copied database: their machines are
+        somebody else's to keep and to end."""
+        return not label or label.startswith(label_prefix(self.deployment_id))

@@ -92,17 +92,17 @@ async def create(core: Core, caller: Principal, wish: CreateInstance, request: R
     ]
 
     def decide(tx: Transaction) -> Operation | str:
-        if first := request.replay(tx, account_id):
-            return first
+        if replayed := request.replay(tx, account_id):
+            return replayed
         account = validation.check_open(tx.get(Account, account_id))
         if tx.count_live(account_id) >= account.max_instances:
             raise ResourceExhausted(
                 f"the account has {account.max_instances} active instances, which is its limit",
                 reason="QUOTA_EXCEEDED", resource="instances", limit=account.max_instances,
             )  # fmt: skip
-        cap, disk_gb, provider = _price_cap(core, wish, account.currency)
+        cap, disk_gb, first = _price_cap(core, wish, account.currency)
         stored = tuple(_stored_key(tx, id) for id in wish.ssh_key_ids)
-        hold = _hold(tx, account_id, cap, wish, core)
+        hold = _hold(tx, account_id, min(cap, first.price_nano_per_hour), wish, core)
         operation = Operation(
             id=str(tx.ids.uuid7()), account_id=account_id,
             instance_id=id_forms.encode(id_forms.INSTANCE, tx.ids.uuid7()), kind=OperationKind.CREATE_INSTANCE,
@@ -111,7 +111,7 @@ async def create(core: Core, caller: Principal, wish: CreateInstance, request: R
         instance = _accepted(core, tx, wish, account, operation, (*stored, *keys), cap, disk_gb)
         tx.put(replace(instance, hold_nano=hold))
         tx.put(operation)
-        tx.put(WorkItem(instance.id, due_at=tx.now, provider=provider))
+        tx.put(WorkItem(instance.id, due_at=tx.now, provider=first.provider))
         request.record(tx, account_id, operation.id)
         return operation
 
@@ -152,8 +152,8 @@ def _stored_key(tx: Transaction, id: str) -> str:
     return key.public_key
 
 
-def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, int, str]:
-    """The most that may be paid per hour, the disk, and the provider to be asked first.
+def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, int, Offer]:
+    """The most that may be paid per hour, the disk, and the offer to be tried first.
 
     Refuses what the market cannot give now.
     """
@@ -170,7 +170,7 @@ def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, in
         disk = _check_disk(core, wish, affordable)
         caps = [c for c in (cap, wish.requirements.max_price_nano_per_hour) if c is not None]
         dearest = max(o.price_nano_per_hour for o in affordable)
-        return min(caps, default=dearest), disk, affordable[0].provider
+        return min(caps, default=dearest), disk, affordable[0]
     offer = core.offers.get(wish.offer_id)
     if offer is None or offer.currency != currency:
         raise not_found("offer", wish.offer_id)
@@ -180,7 +180,7 @@ def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, in
             f"more than max_price_per_hour {text(cap, currency)}",
             reason="OFFER_TOO_DEAR", offer_id=offer.id, price=offer.price_nano_per_hour, max_price=cap,
         )  # fmt: skip
-    return offer.price_nano_per_hour if cap is None else cap, _check_disk(core, wish, [offer]), offer.provider
+    return offer.price_nano_per_hour if cap is None else cap, _check_disk(core, wish, [offer]), offer
 
 
 def _check_disk(core: Core, wish: CreateInstance, offers: list[Offer]) -> int:
@@ -194,10 +194,10 @@ def _check_disk(core: Core, wish: CreateInstance, offers: list[Offer]) -> int:
     return disk
 
 
-def _hold(tx: Transaction, account_id: str, cap: int, wish: CreateInstance, core: Core) -> int:
+def _hold(tx: Transaction, account_id: str, price: int, wish: CreateInstance, core: Core) -> int:
     """Hold the first window of cost in every budget, or refuse."""
     window_s = max(core.policy.hold_window_s, wish.billing.minimum_s, wish.billing.prepaid_s)
-    wanted = cost(cap, 0, int(window_s * SECOND))
+    wanted = cost(price, 0, int(window_s * SECOND))
     for budget in tx.where(Budget, "account_id", account_id):
         current = budget.rolled(tx.now)
         if not current.fits(wanted):

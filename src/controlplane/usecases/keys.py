@@ -29,6 +29,7 @@ from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
 
 SECRET_PREFIX = "gp_live_"
+YEAR_10000 = 253_402_300_800 * 1_000_000  # past it protobuf has no timestamps, and SQL no integers
 
 
 async def create_ssh_key(core: Core, caller: Principal, name: str, public_key: str, request: RequestKey) -> SshKey:
@@ -122,6 +123,8 @@ class NewApiKey:
                 raise PermissionDenied(f"the calling key does not have scope {scope} to give", scope=scope)
         if self.expires_at is not None and self.expires_at <= core.clock.now():
             raise invalid("expire_time", "must be in the future", self.expires_at)
+        if self.expires_at is not None and self.expires_at >= YEAR_10000:
+            raise invalid("expire_time", "must lie before the year 10000", self.expires_at)
 
 
 async def create_api_key(core: Core, caller: Principal, wish: NewApiKey, request: RequestKey) -> tuple[ApiKey, str]:

@@ -156,6 +156,8 @@ class EventHub:
         """Hand out everything that was committed since the last time."""
         async with self._pumping:
             while events := await self._store.events(self._position, 1000):
+                if events[0].seq != self._position + 1:
+                    self._resync(self._all())  # retention overtook us
                 for event in events:
                     entry = Entry(event)
                     self._recent.append(entry)
@@ -186,6 +188,11 @@ class EventHub:
     def _all(self) -> list[Subscription]:
         groups = [*self._by_subject.values(), *self._by_account.values()]
         return [subscription for group in groups for subscription in group.values()]
+
+    @staticmethod
+    def _resync(subscriptions: list[Subscription]) -> None:
+        for subscription in subscriptions:
+            subscription.end("RESYNC", "events were missed that are no longer kept; list again")
 
     def stop(self) -> None:
         """End every stream in band, and every new one at once."""
@@ -218,6 +225,8 @@ class EventHub:
                 break
             # Too old for memory: read the log, without holding up anybody.
             events = await self._store.events(after, 1000)
+            if events and events[0].seq != after + 1:
+                self._resync([subscription])
             for event in events:
                 if event.seq <= self._position and self._matches(subscription, event):
                     subscription.push(Entry(event))

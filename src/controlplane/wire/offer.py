@@ -57,7 +57,7 @@ def _gpu_names(spellings: list[str], field: str) -> tuple[str, ...]:
     for index, spelling in enumerate(spellings):
         found = ("cpu",) if spelling.lower() == "cpu" else tuple(g.name for g in matching(spelling))
         if not found:
-            raise invalid(f"{field}[{index}]", "must be a GPU type, see `gpuplane offers gpus`, or `cpu`", spelling)
+            raise invalid(f"{field}[{index}]", "must be a GPU type, see `gpuplane gpus`, or `cpu`", spelling)
         names += found
     return tuple(names)
 

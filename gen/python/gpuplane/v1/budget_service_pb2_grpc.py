@@ -28,8 +28,9 @@ if _version_not_supported:
 
 class BudgetsStub:
     """Budgets limits what an account may spend. A create is accepted only if every budget of the account can hold the
-    machine's next window of cost; the hold is renewed while the machine runs; when it no longer can be, the account's
-    machines are terminated with BUDGET_EXHAUSTED. A budget never blocks reads or ending machines.
+    machine's next window of cost; the hold is renewed while the machine runs; a machine whose hold no longer fits is
+    terminated with BUDGET_EXHAUSTED, one after the other until the rest fits. A budget never blocks reads or ending
+    machines.
     """
 
     def __init__(self, channel):
@@ -67,8 +68,9 @@ class BudgetsStub:
 
 class BudgetsServicer:
     """Budgets limits what an account may spend. A create is accepted only if every budget of the account can hold the
-    machine's next window of cost; the hold is renewed while the machine runs; when it no longer can be, the account's
-    machines are terminated with BUDGET_EXHAUSTED. A budget never blocks reads or ending machines.
+    machine's next window of cost; the hold is renewed while the machine runs; a machine whose hold no longer fits is
+    terminated with BUDGET_EXHAUSTED, one after the other until the rest fits. A budget never blocks reads or ending
+    machines.
     """
 
     def CreateBudget(self, request, context):
@@ -144,8 +146,9 @@ def add_BudgetsServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Budgets:
     """Budgets limits what an account may spend. A create is accepted only if every budget of the account can hold the
-    machine's next window of cost; the hold is renewed while the machine runs; when it no longer can be, the account's
-    machines are terminated with BUDGET_EXHAUSTED. A budget never blocks reads or ending machines.
+    machine's next window of cost; the hold is renewed while the machine runs; a machine whose hold no longer fits is
+    terminated with BUDGET_EXHAUSTED, one after the other until the rest fits. A budget never blocks reads or ending
+    machines.
     """
 
     @staticmethod
