@@ -55,7 +55,7 @@ class Case:
 
 def h2load(target: str, path: str, key: str, request: bytes) -> Callable[[int], float]:
     """gRPC by h2load on a unix socket. It knows no trailers: the size of the answers tells that all succeeded."""
-    file = WORK / f"{abs(hash((target, path)))}.request"
+    file = WORK / f"{abs(hash((target, path, request)))}.request"
     file.write_bytes(b"\0" + len(request).to_bytes(4, "big") + request)
     base = target if target.startswith("unix:") else f"http://{target}"
     argv = ["-d", str(file), "-B", base, "-H", "content-type: application/grpc", "-H", "te: trailers"]

@@ -21,7 +21,7 @@ from typing import Any
 import asyncpg
 import grpc
 import psutil
-from gpuplane.v1 import account_service_pb2, key_service_pb2
+from gpuplane.v1 import account_service_pb2, key_service_pb2, offer_service_pb2
 from gpuplane_client.services import Services
 
 from bench.processes import ROOT, WORK, python, running, until
@@ -150,6 +150,11 @@ class BenchPlane:
         operator = (("authorization", f"Bearer {(self.state / 'operator.key').read_text().strip()}"),)
         with grpc.insecure_channel(f"unix:{self.sockets[0]}") as channel:
             services = Services(channel)
+            until(
+                lambda: services.offers.ListOffers(offer_service_pb2.ListOffersRequest(), metadata=operator).offers,
+                10,
+                "the offer",
+            )
             wish = account_service_pb2.CreateAccountRequest(name="maker", max_instances=100_000)
             account = services.accounts.CreateAccount(wish, metadata=operator)
             asked = key_service_pb2.CreateApiKeyRequest(name="maker", account_id=account.id)

@@ -34,6 +34,15 @@ class Settings(BaseSettings):
     bind: str = Field("127.0.0.1", description="IP address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="Main port; 0 takes a free one.")
     database: str = Field("", description="Database URL; empty: SQLite in the state folder.")
+    processes: int = Field(1, ge=1, le=64, description="Server processes; more than one needs PostgreSQL.")
+    deployment_id: str = Field(
+        "",
+        pattern="^([a-z0-9]{1,12})?$",
+        description="Whose machines this plane keeps; empty: as the state folder says.",
+    )
+    host_lost_after: float = Field(
+        86400.0, ge=60, description="Silence after which a host's local machines end as HOST_LOST."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     tls_cert: Path | None = Field(None, description="PEM certificate chain; with tls_key the edge speaks TLS.")
     tls_key: Path | None = Field(None, description="PEM private key of tls_cert.")

@@ -66,6 +66,15 @@ class StateFolder:
             write_private(file, value)
         return file.read_text().strip()
 
+    @property
+    def has_deployment_id(self) -> bool:
+        """Whether this folder was given an id, by its first start or by the setting."""
+        return (self.path / "deployment_id").exists()
+
+    def set_deployment_id(self, id: str) -> None:
+        """Keep the id that the setting gives."""
+        write_private(self.path / "deployment_id", id)
+
     def deployment_id(self) -> str:
         """Eight letters and digits that are part of every label at a provider."""
         return self._once("deployment_id", os.urandom(5).hex()[:8])

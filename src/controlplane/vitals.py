@@ -26,7 +26,7 @@ class ProcessVitals:
     """Looks at store, loops, providers and edge."""
 
     def __init__(
-        self, store: Store, loop: InstanceLoop, sweepers: Sequence[Sweeper], edge: Callable[[], Awaitable[bool]],
+        self, store: Store, loop: InstanceLoop, sweepers: Sequence[Sweeper], edge: Callable[[], Awaitable[bool]] | None,
         metrics: Metrics,
     ) -> None:  # fmt: skip
         self.ready = False
@@ -43,7 +43,8 @@ class ProcessVitals:
         async with self._looking:
             if time.monotonic() - self._found[0] > FRESH_S:
                 found = [await self._timed("database", self._database, vital=True), self._reconciler()]
-                found.append(await self._timed("edge", self._edge_up))
+                if self._edge is not None:
+                    found.append(await self._timed("edge", self._edge_up))
                 found += [self._provider(sweeper) for sweeper in self._sweepers]
                 self._found = (time.monotonic(), found)
             return self._found[1]
@@ -65,6 +66,7 @@ class ProcessVitals:
         return ""
 
     async def _edge_up(self) -> str:
+        assert self._edge is not None
         return "" if await self._edge() else "Envoy does not answer"
 
     def _reconciler(self) -> Check:

@@ -92,7 +92,7 @@ def build_server(
     authenticator: Authenticator,
     *,
     scopes: Mapping[str, str],
-    limits: Limits | None = None,
+    limits: KeyLimits | None = None,
     dialects: Iterable[Dialect] = (),
     metrics: Metrics | None = None,
     addresses: Iterable[str] = (),
@@ -104,7 +104,7 @@ def build_server(
     pipeline = Pipeline(
         authenticator=authenticator,
         scopes=scopes,
-        limits=KeyLimits(limits or Limits()),
+        limits=limits or KeyLimits(Limits()),
         metrics=metrics or Metrics(),
         renderers={dialect.name: dialect.render_error for dialect in dialects if dialect.render_error},
         stopping=stopping,

@@ -21,6 +21,7 @@ _SETTINGS = (
         help="State folder.  [default: .gpuplane]",
     ),
     click.option("--port", type=click.IntRange(0, 65_535), help="Main port; 0 takes a free one.  [default: 8080]"),
+    click.option("--processes", type=click.IntRange(1, 64), help="Server processes (PostgreSQL only).  [default: 1]"),
     click.option("--bind", metavar="ADDRESS", help="Address to listen on.  [default: 127.0.0.1]"),
     click.option("--database", metavar="URL", help="sqlite or postgresql URL.  [default: SQLite in the state folder]"),
     click.option(
@@ -74,6 +75,31 @@ def migrate(**flags: Any) -> None:
 
     with start_errors():
         click.echo(migrate(_load(flags)))
+
+
+@db.command("new-epoch")
+@settings_options
+def new_epoch(**flags: Any) -> None:
+    """Make all resume tokens invalid, after the database was restored.
+
+    A restored database numbers new events with numbers that clients have seen. Run it before the first server starts
+    on it; watchers then get OUT_OF_RANGE and list again.
+    """
+    import asyncio
+
+    from controlplane.adapters.store.schema import new_epoch as run
+    from controlplane.adapters.system import SystemIds
+    from controlplane.state_folder import StateFolder
+
+    settings = _load(flags)
+    folder = StateFolder(settings.state, settings.master_key_file)
+    with start_errors():
+        folder.acquire()  # on SQLite no server may run
+        try:
+            epoch = asyncio.run(run(settings.database_url, SystemIds()))
+        finally:
+            folder.release()
+    click.echo(f"epoch {epoch}: every resume token from before is OUT_OF_RANGE; restart servers that run already")
 
 
 @click.group()

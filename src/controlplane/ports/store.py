@@ -23,12 +23,26 @@ from controlplane.domain.instance import Instance
 from controlplane.domain.ledger import LedgerEntry, LedgerKind
 from controlplane.domain.operation import Operation, OperationState
 from controlplane.domain.principal import Scope
+from controlplane.domain.replica import ReplicaRecord
 from controlplane.domain.state import State
 from controlplane.domain.work import WorkItem
 from controlplane.ports.ids import Ids
 
-Record = Account | ApiKey | SshKey | IdempotencyRecord | Instance | Operation | Budget | LedgerEntry | WorkItem
-R = TypeVar("R", Account, ApiKey, SshKey, IdempotencyRecord, Instance, Operation, Budget, LedgerEntry, WorkItem)
+Record = (
+    Account
+    | ApiKey
+    | SshKey
+    | IdempotencyRecord
+    | Instance
+    | Operation
+    | Budget
+    | LedgerEntry
+    | WorkItem
+    | ReplicaRecord
+)
+R = TypeVar(
+    "R", Account, ApiKey, SshKey, IdempotencyRecord, Instance, Operation, Budget, LedgerEntry, WorkItem, ReplicaRecord
+)
 T = TypeVar("T")
 
 

@@ -18,6 +18,7 @@ from gpuplane.v1 import operation_pb2, operation_service_pb2
 
 from controlplane import logs
 from controlplane.api.call import Call
+from controlplane.api.interceptors.limits import KeyLimits
 from controlplane.api.scopes import canonical_scopes
 from controlplane.api.server import PlaneServer, build_server
 from controlplane.domain.errors import Unauthenticated, invalid, not_found
@@ -156,6 +157,8 @@ async def start() -> AsyncIterator[Start]:
             log = io.StringIO()
             logs.setup("debug", stream=log, json=True)
             servicer, authenticator, metrics = Operations(), Authenticator(), Metrics()
+            if "limits" in settings:
+                settings["limits"] = KeyLimits(settings["limits"])
             server = build_server(
                 [servicer],
                 authenticator,

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from controlplane.adapters.store.tables import meta
 from controlplane.ports.ids import Ids
@@ -26,6 +26,8 @@ SCHEMA = 1
 MIN_COMPATIBLE = 1
 """The oldest build's SCHEMA that may run on a database of this build."""
 
+
+MIN_POSTGRESQL = 14
 
 MIGRATION_LOCK = 0x67707570  # "gpup"
 
@@ -43,34 +45,81 @@ def database_path(url: str) -> Path | None:
     raise SchemaError(f"the database must be sqlite:///PATH or postgresql://...; got {url.split('://')[0]}://...")
 
 
-def engine_url(url: str) -> str:
-    """The URL by which SQLAlchemy's async engine finds its driver."""
-    return re.sub(r"^(sqlite|postgres(?:ql)?)://", lambda m: _DRIVERS[m[1][:6]], url)
+def _engine(url: str) -> AsyncEngine:
+    if database_path(url) is not None:
+        return create_async_engine(url.replace("sqlite:", "sqlite+aiosqlite:", 1))
+    try:
+        import asyncpg
+    except ImportError:
+        raise SchemaError("PostgreSQL needs its driver: pip install 'gpuplane[postgres]'") from None
 
+    async def connect() -> Any:
+        # The driver reads the URL, not SQLAlchemy, which knows neither sslmode nor target_session_attrs.
+        try:
+            return await asyncpg.connect(url, timeout=5, target_session_attrs="read-write")
+        except asyncpg.TargetServerAttributeNotMatched:
+            raise SchemaError("the database is read-only: a standby, or default_transaction_read_only is on") from None
+        except TimeoutError:
+            raise SchemaError("the database cannot be opened: no answer within 5 s") from None
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+            raise SchemaError(f"the database cannot be opened: {_driver_words(error)}") from error
 
-_DRIVERS = {"sqlite": "sqlite+aiosqlite://", "postgr": "postgresql+asyncpg://"}
+    return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=sa.NullPool)
 
 
 async def migrate(url: str, ids: Ids, deployment_id: Callable[[], str]) -> str:
     """Create or upgrade the schema; returns a sentence saying what was done. Raises SchemaError."""
-    engine = create_async_engine(engine_url(url))
+    return await _run(url, _migrate, ids, deployment_id)
+
+
+async def new_epoch(url: str, ids: Ids) -> str:
+    """Make every resume token invalid, for a database whose event numbers may repeat: one that was restored from a
+    backup or fell back behind what clients saw. Returns the new epoch. Raises SchemaError."""
+    return await _run(url, _new_epoch, ids)
+
+
+async def _run(url: str, work: Callable[..., str], *args: Any) -> str:
+    engine = _engine(url)
     try:
         async with engine.connect() as connection:
-            said = await connection.run_sync(_migrate, ids, deployment_id)
+            said = await connection.run_sync(work, *args)
             await connection.commit()
             return said
     except (sa.exc.DBAPIError, OSError) as error:
-        raise SchemaError(
-            f"the database {database_path(url) or ''} cannot be opened: {_driver_words(error)}"
-        ) from error
+        name = f"{path} " if (path := database_path(url)) else ""
+        raise SchemaError(f"the database {name}cannot be opened: {_driver_words(error)}") from error
     finally:
         await engine.dispose()
 
 
+def _new_epoch(connection: sa.Connection, ids: Ids) -> str:
+    if not _check_compatible(connection):
+        raise SchemaError("the database is not one of gpuplane")
+    epoch = ids.entropy(6).hex()
+    connection.execute(sa.update(meta).where(meta.c.key == "epoch").values(value=epoch))
+    return epoch
+
+
+def _check_server(connection: sa.Connection) -> None:
+    """Refuse what would fail later. Replicas that start together go on one after the other."""
+    version, encoding = (
+        connection.scalar(sa.text(f"SHOW {name}")) for name in ("server_version_num", "server_encoding")
+    )
+    if int(version or 0) < MIN_POSTGRESQL * 10_000:
+        raise SchemaError(
+            f"gpuplane needs PostgreSQL {MIN_POSTGRESQL} or newer; this server is {int(version or 0) // 10_000}"
+        )
+    if encoding != "UTF8":
+        raise SchemaError(
+            f"the database's encoding is {encoding}; gpuplane needs UTF8: "
+            "CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8'"
+        )
+    connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+
+
 def _migrate(connection: sa.Connection, ids: Ids, deployment_id: Callable[[], str]) -> str:
     if connection.dialect.name == "postgresql":
-        # Replicas that start together migrate one after the other.
-        connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        _check_server(connection)
     before = _check_compatible(connection)
     if int(before or 0) > SCHEMA:
         return f"schema {before}, of a newer gpuplane but compatible"

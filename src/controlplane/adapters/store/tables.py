@@ -14,6 +14,7 @@ from controlplane.domain.budget import Budget
 from controlplane.domain.instance import Instance
 from controlplane.domain.ledger import LedgerEntry
 from controlplane.domain.operation import Operation
+from controlplane.domain.replica import ReplicaRecord
 from controlplane.domain.work import WorkItem
 
 metadata = sa.MetaData()
@@ -122,6 +123,8 @@ events = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False), _int("revision"), _flag("final"),
 )  # fmt: skip
 
+replicas = sa.Table("replicas", metadata, _id(), _text("host_id"), _int("seen_at"))
+
 commits = sa.Table("commits", metadata, _id(), _int("at"), sa.Index("commits_age", "at"))
 """Ids of committed batches (PostgreSQL): how a COMMIT whose answer was lost is looked up."""
 
@@ -137,4 +140,5 @@ BY_RECORD: dict[type[Any], sa.Table] = {
     Budget: budgets,
     LedgerEntry: ledger,
     WorkItem: work,
+    ReplicaRecord: replicas,
 }

@@ -33,6 +33,13 @@ class KeyLimits:
         self._opens = RateLimiter(limits.calls_per_second, max(limits.calls_burst, limits.streams))
         self._streams: dict[str, int] = {}
 
+    def share_among(self, processes: int) -> None:
+        """Take this process's part of each key's rate: calls are spread evenly over that many processes."""
+        calls, burst = self._limits.calls_per_second / processes, max(1, self._limits.calls_burst // processes)
+        if (calls, burst) != (self._calls.rate, self._calls.burst):
+            self._calls = RateLimiter(calls, burst)
+            self._opens = RateLimiter(calls, max(burst, self._limits.streams))
+
     def charge_call(self, key_id: str) -> None:
         """Count one unary call."""
         wait = self._calls.take(key_id, self._clock())

@@ -203,6 +203,13 @@ def upgrade() -> None:
     op.create_index("operations_done", "operations", ["done_at"], unique=False)
     op.create_index("operations_instance", "operations", ["instance_id"], unique=False)
     op.create_table(
+        "replicas",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("host_id", sa.Text(), nullable=False),
+        sa.Column("seen_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "ssh_keys",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("account_id", sa.Text(), nullable=False),

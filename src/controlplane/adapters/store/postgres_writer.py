@@ -1,0 +1,336 @@
+"""One transaction per batch of units of work, and certainty about its commit.
+
+Rows are locked in one order (tables, then ids); work is claimed with SKIP LOCKED; events are numbered under an
+advisory lock taken last, so that their order is the order of commits; one NOTIFY per batch wakes other replicas.
+Every batch leaves its id in the same transaction. A COMMIT whose answer was lost is settled by writing that id too:
+the database then waits for the first transaction's end, and either refuses (it was committed) or makes sure that it
+never will be. So a batch is never run twice, however late a packet arrives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import asyncpg
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.dialects import postgresql
+
+from controlplane.adapters.store import tables
+from controlplane.adapters.store.batch import MESSAGE_VERSION, Changes, Loaded, Outcome, all_loads, decide
+from controlplane.adapters.store.postgres_link import (
+    CHANNEL,
+    OutcomeUnknown,
+    hang_up,
+    is_loss,
+    is_units_fault,
+    retrying,
+    unavailable,
+)
+from controlplane.adapters.store.statements import CODECS, WITH_MESSAGE, Statement, Statements
+from controlplane.domain.account import Account
+from controlplane.domain.errors import Unavailable
+from controlplane.domain.events import Event
+from controlplane.domain.instance import Instance
+from controlplane.domain.work import WorkItem
+from controlplane.ports.clock import Clock
+from controlplane.ports.ids import Ids
+from controlplane.ports.store import CountLive, Due, Get, LiveInstances, Load, UnitOfWork, Where
+
+log = structlog.get_logger()
+
+EVENT_LOCK = 0x67707565  # "gpue"
+BATCH_TIMEOUT_S = 20.0
+ROLLBACK_TIMEOUT_S = 2.0
+
+NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_NOW_AND_COUNTS = f"""
+SELECT {NOW}, asked.id, (SELECT count(*) FROM instances WHERE account_id = asked.id AND end_at IS NULL)
+FROM unnest($1::text[]) AS asked (id)"""
+_ORDER = {table: number for number, table in enumerate(tables.BY_RECORD)}
+
+
+class BatchWriter:
+    """Runs batches on one connection of its own. `clock` replaces the database's time in tests."""
+
+    def __init__(
+        self, open: Callable[[], Awaitable[asyncpg.Connection]], ids: Ids, sql: Statements, clock: Clock | None
+    ) -> None:
+        self._open = open
+        self._ids = ids
+        self._sql = sql
+        self._clock = clock
+        self._database: asyncpg.Connection | None = None
+        self._locking: dict[Any, Statement] = {}
+        self.fault: tuple[float, Unavailable] | None = None  # of the last batch, and when
+        log_ = tables.events
+        next_seq = sa.select(sa.func.coalesce(sa.func.max(log_.c.seq), 0) + 1).scalar_subquery()
+        bound = {column.name: sa.bindparam(column.name) for column in log_.c if column.name != "seq"}
+        self._append = sql.render(sa.insert(log_).values(seq=next_seq, **bound))
+        self._due = sql.render(_due_clause(sql))
+
+    @property
+    def pid(self) -> int:
+        """The server's number of the writing connection; 0 when there is none."""
+        database = self._database
+        return 0 if database is None or database.is_closed() else int(database.get_server_pid())
+
+    async def apply(self, units: Sequence[UnitOfWork[Any]]) -> list[Outcome]:
+        """Commit all units in one transaction. Raises Unavailable; a unit's own fault is its outcome alone."""
+        try:
+            outcomes: list[Outcome] = await retrying(lambda: self._transact(units))
+        except Exception as error:
+            if not is_units_fault(error):
+                self.fault = (time.monotonic(), unavailable(error))
+                raise self.fault[1] from error
+            # One unit breaks a constraint or a type that its decision does not see: it alone fails.
+            if len(units) == 1:
+                log.exception("store.unit_failed")
+                return [Outcome(error=error)]
+            return [await self._alone(unit) for unit in units]
+        self.fault = None
+        return outcomes
+
+    async def _alone(self, unit: UnitOfWork[Any]) -> Outcome:
+        try:
+            return (await self.apply([unit]))[0]
+        except Unavailable as error:
+            return Outcome(error=error)
+
+    async def close(self) -> None:
+        """Let the connection go."""
+        await hang_up(self._database)
+
+    async def _connection(self) -> asyncpg.Connection:
+        if self._database is None or self._database.is_closed():
+            self._database = None
+            self._database = await self._open()
+        return self._database
+
+    async def _transact(self, units: Sequence[UnitOfWork[Any]]) -> list[Outcome]:
+        database = await self._connection()
+        batch_id, committing = str(self._ids.uuid7()), False
+        outcomes: list[Outcome] = []
+        try:
+            async with asyncio.timeout(BATCH_TIMEOUT_S):
+                await database.execute("BEGIN")
+                now, loaded = await self._load(database, units)
+                changes, outcomes = decide(units, loaded, now, self._ids, lambda: 0)
+                if changes.empty:
+                    await database.execute("ROLLBACK")
+                    return outcomes
+                commit = await self._write(database, changes, loaded, batch_id, now)
+            committing = True
+            if await database.execute(commit) != "COMMIT":
+                raise ConnectionError("the transaction was rolled back")
+        except BaseException as error:
+            gone = await self._drop(database, error)
+            if isinstance(error, asyncio.CancelledError) and not _cancelling():
+                error = ConnectionError("the driver gave up")
+            if not (committing and gone) or not isinstance(error, Exception):
+                raise error
+            if await self._was_committed(batch_id, error):
+                return outcomes
+            raise ConnectionError("the connection was lost before the commit") from error
+        return outcomes
+
+    async def _drop(self, database: asyncpg.Connection, error: BaseException) -> bool:
+        """Roll back; let go of a connection that is lost. Whether it is gone."""
+        if isinstance(error, Exception) and not is_loss(error) and not database.is_closed():
+            try:
+                async with asyncio.timeout(ROLLBACK_TIMEOUT_S):
+                    await database.execute("ROLLBACK")
+                return False
+            except Exception as second:
+                log.warning("store.rollback_failed", error=str(second))
+        self._database = None
+        database.terminate()
+        return True
+
+    async def _was_committed(self, batch_id: str, cause: BaseException) -> bool:
+        """Whether the batch whose COMMIT got no answer was committed. If not, it cannot be any more."""
+
+        async def look() -> bool:
+            database = await self._connection()
+            try:
+                # Waits for the first transaction's end, if it still runs. A negative time marks our own row, so that
+                # this may be repeated.
+                await database.execute(
+                    f"INSERT INTO commits (id, at) VALUES ($1, -{NOW}) ON CONFLICT (id) DO NOTHING", batch_id
+                )
+                return bool(await database.fetchval("SELECT at >= 0 FROM commits WHERE id = $1", batch_id))
+            except BaseException as error:
+                await self._drop(database, error)
+                raise
+
+        try:
+            found = bool(await retrying(look))
+        except Exception as error:
+            raise OutcomeUnknown from error
+        log.warning("store.commit_looked_up", batch=batch_id, committed=found, cause=f"{type(cause).__name__}: {cause}")
+        return found
+
+    # Loading
+
+    async def _load(self, database: asyncpg.Connection, units: Sequence[UnitOfWork[Any]]) -> tuple[int, Loaded]:
+        """Lock and read, one statement for each table in the order of tables: two processes never wait for each other
+        in a circle, and whatever a lock was waited for is seen by the statements after it."""
+        loaded, loads = Loaded(), all_loads(units)
+        counted = sorted({load.account_id for load in loads if isinstance(load, CountLive)})
+        for table in tables.BY_RECORD:
+            keys = _keys(table, loads)
+            if table is Account and counted:
+                keys["id"] = keys.get("id", set()) | set(counted)  # a count holds while its account is locked
+            if keys:
+                statement = self._locked(table, tuple(sorted(keys)))
+                bound = {name: sorted(values) for name, values in keys.items()}
+                self._keep(loaded, table, await database.fetch(statement.sql, *statement.bind(**bound)))
+        # The time is read after the locks: a batch that waited for another comes after it in time, too.
+        now = await self._now_and_counts(database, counted, loaded)
+        for load in loads:
+            if isinstance(load, Due):
+                await self._load_due(database, loaded, load, now)
+        return now, loaded
+
+    async def _now_and_counts(self, database: asyncpg.Connection, counted: list[str], loaded: Loaded) -> int:
+        if counted:
+            rows = await database.fetch(_NOW_AND_COUNTS, counted)
+            loaded.live_counts |= {row[1]: row[2] for row in rows}
+            now = int(rows[0][0])
+        else:
+            now = int(await database.fetchval(f"SELECT {NOW}"))
+        return self._clock.now() if self._clock else now
+
+    def _locked(self, table: type[Any], names: tuple[str, ...]) -> Statement:
+        """Rows of a table by any of some columns, locked in the order of their ids."""
+        if (table, names) not in self._locking:
+            columns = tables.BY_RECORD[table].c
+            wanted = []
+            for name in names:
+                column = columns["account_id" if name == "live" else name]
+                found = column == sa.any_(sa.cast(sa.bindparam(name), postgresql.ARRAY(column.type)))
+                wanted.append(sa.and_(found, columns.end_at.is_(None)) if name == "live" else found)
+            clause = sa.select(*self._sql.columns(table)).where(sa.or_(*wanted)).order_by(columns.id)
+            self._locking[table, names] = self._sql.render(clause.with_for_update())
+        return self._locking[table, names]
+
+    @staticmethod
+    def _keep(loaded: Loaded, table: type[Any], rows: Sequence[Any]) -> None:
+        for row in rows:
+            values = tuple(row)
+            record = CODECS[table].decode(values)
+            loaded.rows[table, record.id] = record
+            if table in WITH_MESSAGE and values[-1] == MESSAGE_VERSION:
+                loaded.messages[table, record.id] = values[-2]
+
+    async def _load_due(self, database: asyncpg.Connection, loaded: Loaded, load: Due, now: int) -> None:
+        left = dict(load.limits)
+        busy = [provider for provider, more in left.items() if more <= 0]
+        # Items beyond a provider's limit are skipped here, so look at more rows than are wanted.
+        limit = load.limit * 4 if any(more < load.limit for more in left.values()) else load.limit
+        bound = self._due.bind(now=now, host_id=load.host_id, limit=limit, busy=busy)
+        found: list[str] = []
+        for row in await database.fetch(self._due.sql, *bound):
+            item: WorkItem = CODECS[WorkItem].decode(tuple(row))
+            if item.provider in left:
+                if left[item.provider] <= 0:
+                    continue
+                left[item.provider] -= 1
+            loaded.rows[WorkItem, item.id] = item
+            found.append(item.id)
+            if len(found) == load.limit:
+                break
+        loaded.due[load] = found
+
+    # Writing
+
+    async def _write(
+        self, database: asyncpg.Connection, changes: Changes, loaded: Loaded, batch_id: str, now: int
+    ) -> str:
+        """Write everything but the commit; the statements that commit."""
+        statements: dict[Statement, list[tuple[Any, ...]]] = {}
+        # In one order too: an insert waits for another process that inserts the same key.
+        for table, id in sorted(changes.puts.keys() | changes.deletes, key=lambda key: (_ORDER[key[0]], key[1])):
+            statement, bound = self._statement(changes, loaded, table, id)
+            statements.setdefault(statement, []).append(bound)
+        for statement, bindings in statements.items():
+            await database.executemany(statement.sql, bindings)
+        mark = f"INSERT INTO commits (id, at) VALUES ('{batch_id}', {NOW})"
+        tail = f"{mark}; NOTIFY {CHANNEL}" if _concerns_others(changes, now) else mark
+        if not changes.events:
+            return f"{tail}; COMMIT"
+        # The lock is taken last and held to the commit: numbers follow commits. The numbering must be a statement of
+        # its own, which sees what was committed while this one waited.
+        await database.execute(f"{tail}; SELECT pg_advisory_xact_lock({EVENT_LOCK})")
+        await database.executemany(self._append.sql, [self._event(event) for event in changes.events])
+        return "COMMIT"
+
+    def _statement(
+        self, changes: Changes, loaded: Loaded, table: type[Any], id: str
+    ) -> tuple[Statement, tuple[Any, ...]]:
+        if (table, id) in changes.deletes:
+            return self._sql.delete(table), (id,)
+        row = changes.puts[table, id]
+        values = dict(zip(CODECS[table].columns, CODECS[table].encode(row), strict=True))
+        message = changes.messages.get((table, id))
+        if message is not None:
+            values |= {"message": message, "message_version": MESSAGE_VERSION}
+        if (table, id) not in loaded.rows:
+            # A plain insert: a row that another process made meanwhile must not be overwritten unseen.
+            statement = self._sql.insert(table)
+            return statement, statement.bind(**values)
+        hidden = table in WITH_MESSAGE and message is None
+        statement = self._sql.update_hidden(table) if hidden else self._sql.update(table)
+        return statement, statement.bind(**{f"b_{name}": value for name, value in values.items()})
+
+    def _event(self, event: Event) -> tuple[Any, ...]:
+        return self._append.bind(
+            id=event.id, kind=event.kind.value, account_id=event.account_id, subject_id=event.subject_id,
+            at=event.at, body=event.body, revision=event.revision, final=event.final,
+        )  # fmt: skip
+
+
+def _due_clause(sql: Statements) -> Any:
+    """Work that is due and unheld, oldest first, skipping what another process is claiming and busy providers."""
+    work = tables.work
+    now, host_id, busy = sa.bindparam("now"), sa.bindparam("host_id"), sa.bindparam("busy")
+    return (
+        sa.select(*sql.columns(WorkItem))
+        .where(
+            work.c.due_at <= now,
+            work.c.lease_until <= now,
+            sa.or_(work.c.host_id == "", work.c.host_id == host_id),
+            work.c.provider != sa.all_(sa.cast(busy, postgresql.ARRAY(sa.Text))),
+        )
+        .order_by(work.c.due_at, work.c.id)
+        .limit(sa.bindparam("limit"))
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _keys(table: type[Any], loads: Sequence[Load]) -> dict[str, set[Any]]:
+    """Which rows of a table the loads want: values by column; `live` stands for an account's live instances."""
+    keys: dict[str, set[Any]] = {}
+    for load in loads:
+        if isinstance(load, Get) and load.table is table:
+            keys.setdefault("id", set()).add(load.id)
+        elif isinstance(load, Where) and load.table is table:
+            keys.setdefault(load.column, set()).add(load.value)
+        elif isinstance(load, LiveInstances) and table is Instance:
+            keys.setdefault("live", set()).add(load.account_id)
+    return keys
+
+
+def _concerns_others(changes: Changes, now: int) -> bool:
+    """Whether other replicas should look: at events, or at work that is free. Claims and renewals wake nobody."""
+    items = (row for row in changes.puts.values() if isinstance(row, WorkItem))
+    return bool(changes.events) or any(item.due_at <= now and item.lease_until <= now for item in items)
+
+
+def _cancelling() -> bool:
+    """Whether this very task was cancelled, and not something inside the driver."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,54 @@
+"""The only place that knows every part: builds them, starts them in order, and stops them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import sys
+
+from controlplane import logs, tracing
+from controlplane.adapters.store.schema import SchemaError
+from controlplane.domain.errors import PlaneError
+from controlplane.edge.errors import EdgeError
+from controlplane.settings import Settings, SettingsError
+from controlplane.state_folder import StartError, StateFolder
+
+
+def run_up(settings: Settings) -> int:
+    """Run the plane until SIGINT or SIGTERM; the exit code."""
+    from controlplane.bootstrap.plane import up
+
+    logs.setup(settings.log_level)
+    os.umask(0o077)  # nothing in the state folder is for others
+    try:
+        return asyncio.run(up(settings))
+    except (StartError, SchemaError, EdgeError, SettingsError, PlaneError, tracing.TracingError) as error:
+        print(f"gpuplane: {error}", file=sys.stderr)
+        return 1
+    except sqlite3.Error as error:
+        print(f"gpuplane: the database cannot be used: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def migrate(settings: Settings) -> str:
+    """Bring the database to this build's schema; a sentence saying what was done."""
+    from controlplane.bootstrap.stores import migrate_store
+
+    folder = StateFolder(settings.state, settings.master_key_file)
+    folder.acquire()
+    try:
+        return asyncio.run(migrate_store(settings, folder)) or "the schema is up to date"
+    finally:
+        folder.release()
+
+
+def render_envoy(settings: Settings) -> str:
+    """The Envoy configuration that `up` would run, for those who run their own."""
+    from controlplane.bootstrap.plane import edge_config
+    from controlplane.bootstrap.replica import DIALECTS
+    from controlplane.edge.render import render
+
+    return render(edge_config(settings, settings.state.resolve() / "run"), DIALECTS)

@@ -1,0 +1,193 @@
+"""One server process: store, loops and API, composed. It listens on one socket; the edge is not its business."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from controlplane import logs, tracing
+from controlplane.adapters.bus.memory import MemoryBus
+from controlplane.adapters.prober import SshProber
+from controlplane.adapters.secrets import MasterKeySecrets
+from controlplane.adapters.ssh_keys import AsyncsshKeyParser
+from controlplane.adapters.store.schema import database_path
+from controlplane.adapters.system import SystemClock, SystemIds
+from controlplane.api.canonical import Plane as ApiPlane
+from controlplane.api.canonical import canonical_services
+from controlplane.api.interceptors.limits import KeyLimits, Limits
+from controlplane.api.scopes import canonical_scopes
+from controlplane.api.server import build_server
+from controlplane.bootstrap.stores import open_store, settle_deployment
+from controlplane.dialect import CANONICAL, Dialect
+from controlplane.domain.account import hash_secret
+from controlplane.domain.money import nano
+from controlplane.metrics import Metrics
+from controlplane.ports.provider import Provider
+from controlplane.ports.store import Store
+from controlplane.reconcile.loop import InstanceLoop
+from controlplane.reconcile.replicas import Roster
+from controlplane.reconcile.sweep import Sweeper, expire_records, refresh_offers
+from controlplane.settings import Settings
+from controlplane.state_folder import StateFolder
+from controlplane.usecases.core import Core, Policy
+from controlplane.usecases.keys import KeyAuthenticator
+from controlplane.usecases.offerbook import OfferBook
+from controlplane.usecases.tokens import Tokens
+from controlplane.usecases.watch import EventHub
+from controlplane.vitals import ProcessVitals
+from controlplane.wire import event as stream_messages
+
+DIALECTS: tuple[Dialect, ...] = (CANONICAL,)
+
+EMBEDDED = "embedded"
+"""The lease holder's name on SQLite: there is one process, and it takes over what its last life left."""
+
+
+def package_version() -> str:
+    """This build's version."""
+    try:
+        return version("gpuplane")
+    except PackageNotFoundError:
+        return "0.0.0"
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        max_duration_s=settings.max_duration, stop_grace_s=settings.stop_grace,
+        meter_interval_s=settings.meter_interval, hold_window_s=settings.hold_window,
+    )  # fmt: skip
+
+
+def _providers(settings: Settings, folder: StateFolder, host_id: str) -> dict[str, Provider]:
+    if not settings.local:
+        return {}
+    from controlplane.adapters.providers.local import LocalProvider, LocalSettings
+
+    local = LocalSettings(
+        state_dir=folder.path / "local", host_id=host_id, ssh_bind=settings.local_ssh_bind,
+        ssh_host=settings.local_ssh_host, simulated=settings.local_simulated,
+        unsandboxed=settings.local_unsandboxed, cpu_price_nano_per_hour=nano(settings.local_cpu_price),
+        max_machines=settings.local_max_machines, cpu_count=settings.local_cpu_count,
+        memory_mb=settings.local_memory_mb,
+    )  # fmt: skip
+    return {"local": LocalProvider(local, SystemClock())}
+
+
+class Replica:
+    """One server. `index` 0 also sweeps and expires records for the host's other processes."""
+
+    @classmethod
+    async def build(
+        cls, settings: Settings, folder: StateFolder, socket: Path, index: int = 0,
+        edge: Callable[[], Awaitable[bool]] | None = None,
+    ) -> Replica:  # fmt: skip
+        """Open the store and compose everything; nothing acts yet."""
+        bus, metrics = MemoryBus(), Metrics()
+        store = await open_store(settings, bus, metrics)
+        deployment_id = await settle_deployment(store, folder)
+        return cls(
+            settings, folder, socket, index, edge, bus, metrics, store, deployment_id, (await store.info()).epoch
+        )
+
+    def __init__(
+        self, settings: Settings, folder: StateFolder, socket: Path, index: int,
+        edge: Callable[[], Awaitable[bool]] | None, bus: MemoryBus, metrics: Metrics, store: Store,
+        deployment_id: str, epoch: str,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._index = index
+        self._store = store
+        self._log = logs.get("replica")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._embedded = database_path(settings.database_url) is not None
+        host_id = folder.host_id()
+        secrets = MasterKeySecrets(folder.master_key())
+        self._providers = _providers(settings, folder, host_id)
+        self._core = Core(
+            store=store, clock=SystemClock(), ids=SystemIds(), bus=bus, secrets=secrets,
+            ssh_keys=AsyncsshKeyParser(), prober=SshProber(), providers=self._providers, offers=OfferBook(),
+            policy=_policy(settings), deployment_id=deployment_id, host_id=host_id, meter=metrics,
+        )  # fmt: skip
+        authenticator = KeyAuthenticator(store, self._core.clock, hash_secret(folder.operator_key()))
+        self._hub = EventHub(store, bus, Tokens(secrets, epoch), stream_messages, authenticator)
+        name = EMBEDDED if self._embedded else f"{host_id}-{index}-{os.urandom(4).hex()}"
+        self._loop = InstanceLoop(self._core, name)
+        self._sweepers = [Sweeper(self._core, provider) for provider in self._providers.values()]
+        self._vitals = ProcessVitals(store, self._loop, self._sweepers if index == 0 else [], edge, metrics)
+        self._limits = KeyLimits(Limits(settings.rate_limit, settings.rate_burst, settings.streams_per_key))
+        self._roster = Roster(self._core, name, self._limits.share_among)
+        api = ApiPlane(self._core, self._hub.tokens, self._hub, authenticator)
+        loopback = settings.bind.startswith("127.") or settings.bind == "::1"
+        socket.unlink(missing_ok=True)
+        self._server = build_server(
+            canonical_services(api, self._vitals, metrics, package_version()), authenticator,
+            scopes=canonical_scopes(public_metrics=loopback), limits=self._limits, dialects=DIALECTS,
+            metrics=metrics, addresses=[f"unix:{socket}"],
+            interceptors=tracing.interceptors(settings.otel_endpoint, package_version()),
+        )  # fmt: skip
+
+    async def start(self) -> None:
+        """Take over what an earlier life left, and serve."""
+        await self._hub.start()
+        settings, core = self._settings, self._core
+        if self._embedded:
+            await self._loop.take_over()
+        else:
+            self._run(self._roster.run, "roster")
+        await self._server.start()
+        self._run(self._loop.run, "instances")
+        self._run(self._hub.run, "watch")
+        self._run(self._hub.watch_keys, "watch-keys")
+        self._run(self._vitals.probe_lag, "loop-lag")
+        self._run(self._vitals.refresh_gauges, "gauges")
+        for sweeper in self._sweepers:
+            name = sweeper.provider.name
+            self._run(partial(refresh_offers, core, sweeper.provider, settings.offers_interval), f"offers-{name}")
+            if self._index == 0:
+                self._run(partial(sweeper.run, settings.sweep_interval), f"sweep-{name}")
+        if self._index == 0:
+            self._run(lambda: expire_records(core, settings.retention, settings.retention_events, 60.0), "retention")
+            self._run(lambda: self._roster.watch_hosts(settings.host_lost_after), "hosts")
+        await self._server.set_serving(True)
+
+    def set_ready(self, ready: bool) -> None:
+        """Whether /ready says so."""
+        self._vitals.ready = ready
+
+    def _run(self, loop: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        """Run a loop until the stop; one that dies of a fault of ours is logged and begun anew."""
+        self._tasks.append(asyncio.create_task(self._for_ever(loop, name), name=name))
+
+    async def _for_ever(self, loop: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
+        while True:
+            try:
+                await loop()
+                return
+            except Exception:
+                self._log.exception("replica.loop_died", loop=name)
+                await asyncio.sleep(1.0)
+
+    def say_goodbye(self) -> None:
+        """End the streams in band; new calls are still answered."""
+        self._vitals.ready = False
+        self._hub.stop()
+
+    async def stop(self) -> None:
+        """Finish what was accepted, let go."""
+        self.say_goodbye()
+        await self._server.stop(1.0)
+        for task in reversed(self._tasks):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        with contextlib.suppress(Exception):
+            await self._roster.leave()
+        for provider in self._providers.values():
+            await provider.close()
+        await self._store.close()
