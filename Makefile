@@ -2,7 +2,7 @@
 PY      := .venv/bin/python
 EXTRAS  := dev,postgres,local-llm
 
-.PHONY: setup demo up test campaign lint gen release clean
+.PHONY: setup demo up test campaign lint gen release
 
 setup: .stamps/setup ## venv, package, Envoy, sandbox tool; a second run skips what is there
 
@@ -17,12 +17,13 @@ up: setup ## run the plane in the foreground
 	.venv/bin/gpuplane up
 
 test: setup ## everything that must hold, within ten minutes on two cores
-	$(PY) -m pytest -q -n 2 --dist loadgroup tests
+	$(PY) -m pytest -q -n 2 --dist loadfile -m 'not slow' tests
 	$(MAKE) --no-print-directory lint
 
 campaign: setup ## the long runs
 	$(PY) -m tests.simulation --seeds 20000
-	$(PY) -m pytest -q -m slow --override-ini addopts= tests
+	$(PY) -m tests.simulation --seeds 1000 --sqlite
+	$(PY) -m pytest -q -m slow tests
 
 lint: setup ## style, types, arrows, protos, generated code
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -36,16 +36,16 @@ from controlplane.ports.provider import Ambiguous, Capabilities, LaunchOutcome, 
 from controlplane.ports.store import Get, Store, Transaction, UnitOfWork
 
 OFFER = Offer(
-    id="bench-cpu", provider="bench", gpu_type="cpu", gpu_count=0, vram_gb=0, cpu_count=8, memory_gb=32, disk_gb=1000,
+    id="local-bench", provider="local", gpu_type="cpu", gpu_count=0, vram_gb=0, cpu_count=8, memory_gb=32, disk_gb=1000,
     region="eu", location="Frankfurt", tier=Tier.ON_DEMAND, price_nano_per_hour=90_000_000, currency="USD",
     available=1_000_000, seen_at=0,
 )  # fmt: skip
 
 
 class Shelf:
-    """A provider that shows one offer and sells nothing."""
+    """A provider that shows one offer and sells nothing. It stands in for the local one."""
 
-    name = "bench"
+    name = "local"
     capabilities = Capabilities()
 
     async def offers(self) -> tuple[Offer, ...]:
@@ -62,7 +62,7 @@ class Shelf:
 
 
 def _up(arguments: list[str]) -> None:
-    from controlplane import bootstrap
+    from controlplane.adapters.providers import local
     from controlplane.cli.app import main
     from controlplane.reconcile.loop import InstanceLoop
 
@@ -71,7 +71,7 @@ def _up(arguments: list[str]) -> None:
             self.last_claim_at = self._core.clock.monotonic()
             await asyncio.sleep(1)
 
-    vars(bootstrap)["_providers"] = lambda *_: {"bench": Shelf()}
+    vars(local)["LocalProvider"] = lambda settings, clock: Shelf()
     type.__setattr__(InstanceLoop, "run", stand_still)
     sys.argv = ["gpuplane", "up", *arguments]
     main()
@@ -162,7 +162,6 @@ class BenchPlane:
 
 
 ENVIRONMENT = {
-    "GPUPLANE_LOCAL": "false",
     "GPUPLANE_RATE_LIMIT": "1000000",
     "GPUPLANE_RATE_BURST": "1000000",
     "GPUPLANE_DRAIN": "1",

@@ -7,13 +7,18 @@ of that incarnation happen to wait. The killed incarnation's ports raise from th
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import hashlib
 import random
+import shutil
 import sys
+import tempfile
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -21,6 +26,9 @@ import structlog
 from controlplane.adapters.bus.memory import MemoryBus
 from controlplane.adapters.secrets import MasterKeySecrets
 from controlplane.adapters.store.memory import MemoryDisk, MemoryStore
+from controlplane.adapters.store.schema import migrate
+from controlplane.adapters.store.sqlite import SqliteStore
+from controlplane.adapters.system import SystemIds
 from controlplane.domain.account import Account
 from controlplane.domain.budget import Budget, Period
 from controlplane.domain.errors import PlaneError
@@ -39,6 +47,7 @@ from controlplane.usecases.idempotency import RequestKey
 from controlplane.usecases.offerbook import OfferBook
 from tests.simulation.invariants import INVARIANTS
 from tests.simulation.world import Faults, Market, SimProber, SimProvider, VirtualClock, VirtualLoop
+from tests.support.disk import read_disk
 from tests.support.fakes import START, FakeIds
 
 CALLER = Principal("acct_a", "key_a", frozenset(SCOPES))
@@ -57,26 +66,52 @@ class SimKeys:
         return ParsedSshKey(line, "SHA256:x")
 
 
-class DeadableStore(MemoryStore):
+class Gated:
     """A store whose process can die or freeze: nothing of a dead one reads or commits."""
 
     gate: Any = None
 
     async def run(self, unit: Any) -> Any:
         await self.gate()
-        return await super().run(unit)
+        return await super().run(unit)  # type: ignore[misc]
 
     async def _apply(self, units: Any) -> Any:
         await self.gate()
         await asyncio.sleep(0)  # the writer's thread hop: a crash may come between queue and commit
         await self.gate()
-        outcomes = await super()._apply(units)
+        outcomes = await self.commit_inline(units)
         await asyncio.sleep(0)  # ... and between commit and answer
         return outcomes
 
     async def get(self, scope: Any, table: Any, id: str) -> Any:
         await self.gate()
-        return await super().get(scope, table, id)
+        return await super().get(scope, table, id)  # type: ignore[misc]
+
+    async def commit_inline(self, units: Any) -> Any:
+        raise NotImplementedError
+
+
+class GatedMemory(Gated, MemoryStore):
+    """Over a MemoryDisk, which is what survives."""
+
+    async def commit_inline(self, units: Any) -> Any:
+        return await MemoryStore._apply(self, units)
+
+
+class GatedSqlite(Gated, SqliteStore):
+    """Over a real SQLite file; its writer's thread is left out, its transactions are not."""
+
+    async def commit_inline(self, units: Any) -> Any:
+        return self._commit(units)
+
+
+@cache
+def empty_database() -> Path:
+    """A migrated file to copy from. Made before the virtual loop is: migrations need a real one."""
+    path = Path(tempfile.mkdtemp(prefix="gpuplane-sim-")) / "empty.db"
+    asyncio.run(migrate(f"sqlite:///{path}", SystemIds(), lambda: "sim"))
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
+    return path
 
 
 class Incarnation:
@@ -132,7 +167,8 @@ class History:
 class Simulation:
     """A seeded world with one or two replicas over one disk."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, sqlite: bool = False) -> None:
+        self.path = _fresh_copy(seed) if sqlite else None
         self.rng = random.Random(seed)
         self.loop = VirtualLoop()
         self.clock = VirtualClock(self.loop)
@@ -154,6 +190,18 @@ class Simulation:
     def note(self, text: str) -> None:
         self.history.lines.append(f"{self.loop.virtual:9.3f} {text}")
 
+    def open_store(self, committed: Callable[[int, float], None]) -> Any:
+        """A new life's view of what survives."""
+        if self.path is None:
+            return GatedMemory(self.disk, self.clock, self.ids, committed)
+        store = GatedSqlite(self.path, self.clock, self.ids, committed)
+        store._write_to.execute("PRAGMA synchronous=OFF")  # a killed process is not a power cut
+        return store
+
+    def survived(self) -> MemoryDisk:
+        """What is committed now."""
+        return self.disk if self.path is None else read_disk(self.path)
+
     # Lives and deaths
 
     def boot(self, name: str) -> None:
@@ -163,7 +211,7 @@ class Simulation:
         life = Incarnation()
         life.die = lambda: self.kill(name)
         bus = MemoryBus()
-        store = DeadableStore(self.disk, self.clock, self.ids, lambda units, seconds: bus.notify(Topic.EVENTS))
+        store = self.open_store(lambda units, seconds: bus.notify(Topic.EVENTS))
         store.gate = life.gate
         providers = {m.name: SimProvider(m, life.gate) for m in self.markets}
         life.core = Core(
@@ -289,7 +337,8 @@ class Simulation:
             self.boot(name)
 
     async def play(self) -> None:
-        seeder = MemoryStore(self.disk, self.clock, self.ids)
+        seeder = self.open_store(lambda units, seconds: None)
+        seeder.gate = Incarnation().gate
         account = Account("acct_a", "a", "USD", 100, START)
         limit = self.rng.choice((10**12, 10**12, 30_000_000))
         budget = Budget("budget_a", "acct_a", "b", limit, "USD", Period.TOTAL, 0, START)
@@ -314,8 +363,9 @@ class Simulation:
         """Wait until everything is settled, then for two sweeps."""
         for _ in range(400):
             await asyncio.sleep(5)
-            rows = self.disk.table(Instance).values()
-            if all(row.settled for row in rows) and all(o.done for o in self.disk.table(Operation).values()):
+            disk = self.survived()
+            rows = disk.table(Instance).values()
+            if all(row.settled for row in rows) and all(o.done for o in disk.table(Operation).values()):
                 break
         await asyncio.sleep(4 * SWEEP_S + 40)
 
@@ -327,6 +377,7 @@ class Simulation:
         self.loop.set_exception_handler(self._unhandled)
         try:
             self.loop.run_until_complete(self.play())
+            self.disk = self.survived()
             for check in INVARIANTS:
                 self.history.broken += [
                     f"{check.__name__}: {text}" for text in check(self.disk, self.markets, self.accepted)
@@ -354,7 +405,7 @@ class Simulation:
 
     def _unhandled(self, loop: Any, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if not isinstance(error, Killed | asyncio.CancelledError):
+        if error is not None and not isinstance(error, Killed | asyncio.CancelledError):
             self.history.broken.append(f"unhandled: {context.get('message')} {error!r}")
 
     def _finish(self) -> None:
@@ -365,6 +416,13 @@ class Simulation:
         with contextlib.suppress(BaseException):
             self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.close()
+        if self.path is not None:
+            shutil.rmtree(self.path.parent, ignore_errors=True)
+
+
+def _fresh_copy(seed: int) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=f"gpuplane-sim-{seed}-"))
+    return Path(shutil.copy(empty_database(), folder / "plane.db"))
 
 
 def _silent(*_: Any) -> Any:

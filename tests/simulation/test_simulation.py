@@ -26,6 +26,13 @@ def test_histories(first: int) -> None:
         assert history.operations
 
 
+def test_histories_on_sqlite() -> None:
+    for seed in range(1000, 1020):
+        history = Simulation(seed, sqlite=True).run()
+        assert not history.broken, "\n".join([*history.lines, *history.broken])
+        assert history.operations
+
+
 def test_a_seed_repeats_itself() -> None:
     for seed in (3, 11, 42):
         assert Simulation(seed).run().trace == Simulation(seed).run().trace

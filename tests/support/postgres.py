@@ -50,9 +50,14 @@ class PostgresServer:
     """
 
     def __init__(
-        self, *, listen: bool = False, password: str = "", data: Path | None = None, primary: PostgresServer | None = None,
+        self,
+        *,
+        listen: bool = False,
+        password: str = "",
+        data: Path | None = None,
+        primary: PostgresServer | None = None,
         **settings: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         # Not pytest's tmp_path: a socket's path is short.
         self.folder = Path(tempfile.mkdtemp(prefix="gpp-pg-"))
         self.data = data or self.folder / "data"
@@ -316,7 +321,7 @@ class _Link:
         self.writer.close()
 
     async def _stalling(self) -> None:
-        while self.proxy.stalled:
+        while self.proxy.stalled:  # noqa: ASYNC110 set by another thread
             await asyncio.sleep(0.02)
 
 

@@ -66,10 +66,10 @@ class BatchWriter:
         self._database: asyncpg.Connection | None = None
         self._locking: dict[Any, Statement] = {}
         self.fault: tuple[float, Unavailable] | None = None  # of the last batch, and when
-        log_ = tables.events
-        next_seq = sa.select(sa.func.coalesce(sa.func.max(log_.c.seq), 0) + 1).scalar_subquery()
-        bound = {column.name: sa.bindparam(column.name) for column in log_.c if column.name != "seq"}
-        self._append = sql.render(sa.insert(log_).values(seq=next_seq, **bound))
+        events = tables.events
+        next_seq = sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0) + 1).scalar_subquery()
+        bound: dict[str, Any] = {column.name: sa.bindparam(column.name) for column in events.c if column.name != "seq"}
+        self._append = sql.render(sa.insert(events).values(seq=next_seq, **bound))
         self._due = sql.render(_due_clause(sql))
 
     @property
@@ -296,7 +296,9 @@ class BatchWriter:
 def _due_clause(sql: Statements) -> Any:
     """Work that is due and unheld, oldest first, skipping what another process is claiming and busy providers."""
     work = tables.work
-    now, host_id, busy = sa.bindparam("now"), sa.bindparam("host_id"), sa.bindparam("busy")
+    now: Any = sa.bindparam("now")
+    host_id: Any = sa.bindparam("host_id")
+    busy: Any = sa.bindparam("busy")
     return (
         sa.select(*sql.columns(WorkItem))
         .where(
