@@ -30,6 +30,7 @@ from typing import Any
 from urllib.parse import quote
 
 import asyncpg
+import psutil
 
 _numbers = itertools.count()
 
@@ -132,7 +133,12 @@ class PostgresServer:
     def kill9(self) -> None:
         """SIGKILL to all its processes at once."""
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
+        children = psutil.Process(self.process.pid).children()
+        self.process.kill()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, 5)
         self.process.wait(10)
 
     def restart(self) -> PostgresServer:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from controlplane.cli.base import Group, common, connect
+from controlplane.cli.find import budget_id
 from controlplane.cli.values import MONEY
 
 PERIODS = ("total", "hour", "day", "month")
@@ -75,17 +76,17 @@ def list_() -> None:
 
 
 @budgets.command()
-@click.argument("id")
+@click.argument("id", metavar="BUDGET")
 def get(id: str) -> None:
     """Show one budget."""
     from gpuplane.v1.budget_service_pb2 import GetBudgetRequest
 
     with connect() as client:
-        _show(client.budgets.GetBudget(GetBudgetRequest(id=id)))
+        _show(client.budgets.GetBudget(GetBudgetRequest(id=budget_id(client, id))))
 
 
 @budgets.command()
-@click.argument("id")
+@click.argument("id", metavar="BUDGET")
 @click.option("--name", help="New name.")
 @click.option("--limit", type=MONEY, help="New limit. Below what is spent, it ends machines.")
 def update(id: str, name: str | None, limit: Any) -> None:
@@ -95,17 +96,17 @@ def update(id: str, name: str | None, limit: Any) -> None:
     if name is None and limit is None:
         raise click.UsageError("nothing to change; give --name or --limit")
     with connect() as client:
-        _show(client.budgets.UpdateBudget(UpdateBudgetRequest(id=id, name=name, limit=limit)))
+        _show(client.budgets.UpdateBudget(UpdateBudgetRequest(id=budget_id(client, id), name=name, limit=limit)))
 
 
 @budgets.command()
-@click.argument("id")
+@click.argument("id", metavar="BUDGET")
 def delete(id: str) -> None:
     """Remove a budget."""
     from gpuplane.v1.budget_service_pb2 import DeleteBudgetRequest
 
     with connect() as client:
-        client.budgets.DeleteBudget(DeleteBudgetRequest(id=id))
+        client.budgets.DeleteBudget(DeleteBudgetRequest(id=budget_id(client, id)))
     click.echo(f"{id} is removed", err=True)
 
 

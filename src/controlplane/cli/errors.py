@@ -83,6 +83,8 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return _with_hint(error.reason, f"{error.reason}: {error}"), OPERATION_FAILED
     if isinstance(error, ApiError):
         code = TIMED_OUT if error.code is grpc.StatusCode.DEADLINE_EXCEEDED else FAILED
+        if error.reason == "SERVER_STOPPING":  # Envoy answers for a server that is not there
+            code = UNREACHABLE
         return _with_hint(error.reason, str(error)), code
     if isinstance(error, OSError):
         return str(error), FAILED

@@ -1,4 +1,4 @@
-"""Instances by what people call them: id, the beginning of an id, or a name."""
+"""Things by what people call them: id, the beginning of an id, or a name."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ def instance_id(client: Client, text: str) -> str:
         raise Failure(f"no instance has the name or id {text!r}; see: gpuplane instances list")
     some = ", ".join(instance.id for instance in chosen[:5])
     raise Failure(f"{text!r} means {len(chosen)} instances; give the id: {some}")
+
+
+def budget_id(client: Client, text: str) -> str:
+    """The id of the budget with that id or name; names are unique."""
+    from gpuplane.v1.budget_service_pb2 import ListBudgetsRequest
+
+    if text.startswith("budget_"):
+        return text
+    found = [b.id for b in client.budgets.ListBudgets(ListBudgetsRequest()).budgets if b.name == text]
+    if not found:
+        raise Failure(f"no budget has the name or id {text!r}; see: gpuplane budgets list")
+    return str(found[0])
 
 
 def _matches(instance: Instance, text: str) -> bool:

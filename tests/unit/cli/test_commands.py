@@ -321,3 +321,13 @@ def test_status_waits(cli: Run, plane: FakePlane) -> None:
 def test_metrics(cli: Run, plane: FakePlane) -> None:
     plane.on("GetMetrics", HttpBody(content_type="text/plain", data=b"up 1\n"))
     assert cli("metrics").out == "up 1\n"
+
+
+def test_a_budget_is_found_by_its_name(cli: Run, plane: FakePlane) -> None:
+    mine = budget_pb.Budget(id="budget_1", name="mine")
+    plane.on("ListBudgets", budget_pb.ListBudgetsResponse(budgets=[mine]))
+    plane.on("DeleteBudget", Empty())
+    assert "removed" in cli("budgets", "delete", "mine").err
+    result = cli("budgets", "delete", "other")
+    assert result.code == 1
+    assert "no budget has the name or id 'other'" in result.err

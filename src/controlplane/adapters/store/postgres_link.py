@@ -135,7 +135,10 @@ def _worth_repeating(error: BaseException) -> bool:
 
 
 def _enough(state: RetryCallState) -> bool:
-    if state.outcome is not None and isinstance(state.outcome.exception(), CONTENDED):
+    error = state.outcome.exception() if state.outcome is not None else None
+    if isinstance(error, asyncpg.UniqueViolationError):
+        return state.attempt_number >= 2  # it is still there: the unit's own fault
+    if isinstance(error, CONTENDED):
         return state.attempt_number >= CONTENDED_ATTEMPTS
     return (state.seconds_since_start or 0.0) >= RETRY_FOR_S
 
