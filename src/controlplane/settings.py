@@ -58,6 +58,9 @@ class Settings(BaseSettings):
     streams_per_key: int = Field(10_000, ge=1, description="Watch streams that one key may hold open.")
     otel_endpoint: str = Field("", description="OTLP collector (host:port) for traces; needs the extra `otel`.")
     master_key_file: Path | None = Field(None, description="File of the master key; default: in the state folder.")
+    plugins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Providers of your own, comma-separated `module:factory`; called with these settings."
+    )
     local: bool = Field(True, description="Rent out this host through the local provider.")
     local_simulated: bool = Field(False, description="Also offer pretended GPUs, marked `simulated`.")
     local_unsandboxed: bool = Field(False, description="Run local machines unsandboxed where no sandbox can be built.")
@@ -77,7 +80,7 @@ class Settings(BaseSettings):
     retention_events: int = Field(100_000, ge=1000, description="Newest events that are kept whatever their age.")
     drain: float = Field(10.0, ge=0, description="How long running requests may finish when the server stops.")
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "plugins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -447,7 +447,7 @@ async def port_is_open(target: str) -> bool:
 
 async def until(condition: Any, what: str) -> None:
     async with asyncio.timeout(10):
-        while not await condition():  # noqa: ASYNC110
+        while not await condition():
             await asyncio.sleep(0.02)
     assert await condition(), what
 

@@ -99,7 +99,7 @@ class PostgresServer:
         argv = [str(_bin() / "postgres"), "-D", str(self.data), "-k", str(self.folder), "-p", str(self.port)]
         argv += [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
         setpriv = shutil.which("setpriv")
-        if setpriv:  # it ends with us, also when we are killed
+        if setpriv:  # it ends with us, also when we are killed; with the thread, in fact, that starts it
             user = ["--reuid", self._user, "--regid", self._user, "--clear-groups"] if self._user else []
             argv = [setpriv, *user, "--pdeathsig", "INT", *argv]
         with (self.folder / "log").open("ab") as log:
@@ -327,7 +327,7 @@ class _Link:
         self.writer.close()
 
     async def _stalling(self) -> None:
-        while self.proxy.stalled:  # noqa: ASYNC110 set by another thread
+        while self.proxy.stalled:
             await asyncio.sleep(0.02)
 
 

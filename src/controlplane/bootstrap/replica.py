@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
@@ -34,7 +35,7 @@ from controlplane.reconcile.loop import InstanceLoop
 from controlplane.reconcile.replicas import Roster
 from controlplane.reconcile.sweep import Sweeper, expire_records, refresh_offers
 from controlplane.settings import Settings
-from controlplane.state_folder import StateFolder
+from controlplane.state_folder import StartError, StateFolder
 from controlplane.usecases.core import Core, Policy
 from controlplane.usecases.keys import KeyAuthenticator
 from controlplane.usecases.offerbook import OfferBook
@@ -65,8 +66,26 @@ def _policy(settings: Settings) -> Policy:
 
 
 def _providers(settings: Settings, folder: StateFolder, host_id: str) -> dict[str, Provider]:
-    if not settings.local:
-        return {}
+    providers = [_local(settings, folder, host_id)] if settings.local else []
+    providers += [_plugin(reference, settings) for reference in settings.plugins]
+    names = [provider.name for provider in providers]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise StartError(f"setting plugins: two providers are called {min(twice)!r}")
+    return dict(zip(names, providers, strict=True))
+
+
+def _plugin(reference: str, settings: Settings) -> Provider:
+    """The provider that a `module:factory` of the operator makes."""
+    module, _, factory = reference.partition(":")
+    try:
+        made: Provider = getattr(importlib.import_module(module), factory)(settings)
+        logs.get("replica").info("replica.plugin", plugin=reference, provider=made.name)
+    except Exception as error:  # it is the operator's code: whatever it does, say which one it was
+        raise StartError(f"setting plugins: {reference!r} made no provider: {error!r}") from error
+    return made
+
+
+def _local(settings: Settings, folder: StateFolder, host_id: str) -> Provider:
     from controlplane.adapters.providers.local import LocalProvider, LocalSettings
 
     local = LocalSettings(
@@ -76,7 +95,7 @@ def _providers(settings: Settings, folder: StateFolder, host_id: str) -> dict[st
         max_machines=settings.local_max_machines, cpu_count=settings.local_cpu_count,
         memory_mb=settings.local_memory_mb,
     )  # fmt: skip
-    return {"local": LocalProvider(local, SystemClock())}
+    return LocalProvider(local, SystemClock())
 
 
 class Replica:

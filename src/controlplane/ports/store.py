@@ -146,6 +146,11 @@ class InstanceQuery:
     labels: tuple[tuple[str, str | None], ...] = ()  # (key, value); None: the key exists
     live_only: bool = False
 
+    @property
+    def bounded(self) -> bool:
+        """Whether a page costs what it holds; with a filter, what was searched for it."""
+        return not (self.states or self.provider or self.labels or self.live_only)
+
 
 @dataclass(frozen=True, slots=True)
 class OperationQuery:
@@ -153,6 +158,11 @@ class OperationQuery:
 
     instance_id: str = ""
     state: OperationState | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether a page costs what it holds; with a filter, what was searched for it."""
+        return not (self.instance_id or self.state)
 
 
 @dataclass(frozen=True, slots=True)

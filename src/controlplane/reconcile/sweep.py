@@ -8,6 +8,7 @@ left alone; labels of another deployment are none of our business.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -73,6 +74,7 @@ class Sweeper:
         suspects, foreign = [], 0
         for machine in listing.machines:
             verdict = await self._judge(machine)
+            await asyncio.sleep(0)  # SQLite answers without letting others go on
             if verdict == "orphan":
                 suspects.append(machine)
             elif verdict == "foreign":
@@ -121,6 +123,7 @@ class Sweeper:
             before = items[-1].id
             for item in items:
                 instance = await self.core.store.get(ALL, Instance, item.id)
+                await asyncio.sleep(0)
                 if instance is not None and self._could_be_ghost(instance) and instance.label not in listed:
                     found += 1
                     await self._note_missing(instance)

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import structlog
 
@@ -50,6 +51,7 @@ class Pending:
 
     entry: Entry
     first_seq: int
+    floor: int  # the lowest first_seq from here to the queue's end
     coalesced: bool = False
 
 
@@ -68,7 +70,7 @@ class Subscription:
 
     def push(self, entry: Entry) -> None:
         """Queue an event; never blocks, never grows past what coalescing leaves."""
-        self._queue.append(Pending(entry, entry.event.seq))
+        self._queue.append(Pending(entry, entry.event.seq, entry.event.seq))
         if len(self._queue) > self._limit:
             self._coalesce()
         self._wake.set()
@@ -78,12 +80,12 @@ class Subscription:
         for pending in self._queue:
             subject = pending.entry.event.subject_id
             older = newest.pop(subject, None)
-            newest[subject] = Pending(
-                pending.entry,
-                older.first_seq if older else pending.first_seq,
-                older is not None or pending.coalesced,
-            )
+            first_seq = older.first_seq if older else pending.first_seq
+            newest[subject] = Pending(pending.entry, first_seq, first_seq, older is not None or pending.coalesced)
         self._queue = deque(newest.values())
+        floor = self._queue[-1].floor
+        for pending in reversed(self._queue):
+            floor = pending.floor = min(floor, pending.first_seq)
         # With many instances behind, coalesce again only once the queue has doubled: amortised constant work.
         self._limit = max(MAX_PENDING, 2 * len(self._queue))
 
@@ -110,8 +112,7 @@ class Subscription:
 
     def safe_seq(self, delivered: int) -> int:
         """How far a token may reach: not past the oldest undelivered event."""
-        oldest = min((p.first_seq for p in self._queue), default=delivered + 1)
-        return min(delivered, oldest - 1)
+        return min(delivered, self._queue[0].floor - 1) if self._queue else delivered
 
 
 class EventHub:
@@ -138,8 +139,11 @@ class EventHub:
         self._pumping = asyncio.Lock()
 
     async def start(self) -> None:
-        """Begin at the present end of the log."""
+        """Begin at the present end of the log, remembering the last of it: streams come back after a restart."""
         self._position = (await self._store.window()).newest
+        for event in await self._store.events(max(0, self._position - RECENT), RECENT):
+            self._recent.append(Entry(event))
+            self._position = event.seq
 
     async def run(self) -> None:
         """Follow the log until cancelled. A lost wake-up costs at most POLL_S."""
@@ -158,6 +162,7 @@ class EventHub:
             while events := await self._store.events(self._position, 1000):
                 if events[0].seq != self._position + 1:
                     self._resync(self._all())  # retention overtook us
+                    self._recent.clear()
                 for event in events:
                     entry = Entry(event)
                     self._recent.append(entry)
@@ -231,10 +236,11 @@ class EventHub:
                 if event.seq <= self._position and self._matches(subscription, event):
                     subscription.push(Entry(event))
             after = events[-1].seq if events else self._position
+            await asyncio.sleep(0)  # SQLite answers without letting others go on
         # From here to the registration nothing awaits, so nothing can slip between.
-        for entry in self._recent:
-            if entry.event.seq > after and self._matches(subscription, entry.event):
-                subscription.push(entry)
+        missed = takewhile(lambda entry: entry.event.seq > after, reversed(self._recent))
+        for entry in reversed([entry for entry in missed if self._matches(subscription, entry.event)]):
+            subscription.push(entry)
         group = self._by_subject if subject_id else self._by_account
         group.setdefault(subject_id or caller.account_id, {})[id(subscription)] = subscription
         if self._stopping:

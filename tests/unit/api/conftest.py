@@ -187,7 +187,7 @@ def until() -> Callable[[Callable[[], Any]], Awaitable[None]]:
 
     async def run(holds: Callable[[], Any]) -> None:
         async with asyncio.timeout(60):
-            while not holds():  # noqa: ASYNC110 - what is awaited happens inside the server
+            while not holds():
                 await asyncio.sleep(0.001)
 
     return run

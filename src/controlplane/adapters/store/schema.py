@@ -61,7 +61,7 @@ def _engine(url: str) -> AsyncEngine:
             raise SchemaError("the database is read-only: a standby, or default_transaction_read_only is on") from None
         except TimeoutError:
             raise SchemaError("the database cannot be opened: no answer within 5 s") from None
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        except Exception as error:  # of many kinds: OSError, ValueError for parts of the URL, the server's own
             raise SchemaError(f"the database cannot be opened: {_driver_words(error)}") from error
 
     return create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=sa.NullPool)

@@ -1,7 +1,7 @@
 """The store on SQLite: one writer thread with group commit, bounded indexed reads on the loop thread.
 
 WAL with synchronous=FULL: group commit makes FULL as fast as NORMAL, so nothing returned is ever lost to a power cut.
-Reads that no index bounds go through SQLAlchemy's async engine on aiosqlite.
+Reads that no index bounds (filtered lists, reports, counts over all live instances) run in threads of their own.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from controlplane.adapters.store import tables
 from controlplane.adapters.store.batch import (
@@ -66,6 +66,19 @@ BUSY_TIMEOUT_S = 2.0
 FAULT_SHOWN_S = 5.0
 """How long the health check remembers a failed write that no successful one followed."""
 
+READERS = 2
+"""Threads for reads that may take long. SQLite lets go of the interpreter while it searches."""
+
+_EXPIRE = (
+    "DELETE FROM operations WHERE id IN (SELECT id FROM operations WHERE done_at < ?1 LIMIT ?2)",
+    "DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE created_at < ?1 LIMIT ?2)",
+)
+_EXPIRE_EVENTS = (
+    # The oldest only: the log's age grows with its numbers, and a look at all of it would hold up the writer.
+    "DELETE FROM events WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM events ORDER BY seq LIMIT ?3)"
+    " WHERE at < ?1 AND seq <= (SELECT max(seq) FROM events) - ?2)"
+)
+
 _UNITS_FAULT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
 
@@ -75,6 +88,12 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    connection = connect(path)
+    connection.execute("PRAGMA query_only=ON")
     return connection
 
 
@@ -110,10 +129,10 @@ class SqliteStore:
         self._sql = Statements("sqlite")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._write_to = connect(path)
-        self._read_from = connect(path)
-        self._read_from.execute("PRAGMA query_only=ON")
+        self._read_from = _reader(path)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._spare = deque(_reader(path) for _ in range(READERS))
         self._writer = GroupCommitWriter(self._apply, committed)
-        self._engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
         self._info: StoreInfo | None = None
         self._fault: tuple[float, Unavailable] | None = None  # of the last write, and when
 
@@ -249,6 +268,24 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise unavailable(error) from error
 
+    async def _aside(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do work that may take long, off the loop."""
+
+        def run() -> T:
+            connection = self._spare.pop()
+            try:
+                return work(connection)
+            except sqlite3.Error as error:
+                raise unavailable(error) from error
+            finally:
+                self._spare.append(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    async def _fetch_aside(self, statement: Statement, **values: Any) -> list[Any]:
+        bound = statement.bind(**values)
+        return await self._aside(lambda connection: connection.execute(statement.sql, bound).fetchall())
+
     async def info(self) -> StoreInfo:
         if self._info is None:
             values = dict(self._fetch(self._sql.render(sa.select(tables.meta))))
@@ -274,9 +311,8 @@ class SqliteStore:
     ) -> list[tuple[str, bytes]]:
         table = Instance if isinstance(query, InstanceQuery) else Operation
         statement = self._sql.page(table, query, scoped=not scope.is_operator, first=not before_id)
-        rows = self._fetch(
-            statement, account_id=scope.account_id, before_id=before_id, limit=limit, **query_values(query)
-        )
+        values = {"account_id": scope.account_id, "before_id": before_id, "limit": limit} | query_values(query)
+        rows = self._fetch(statement, **values) if query.bounded else await self._fetch_aside(statement, **values)
         return [(id, await self._fresh(scope, table, id, message, version)) for id, message, version in rows]
 
     async def select(
@@ -290,13 +326,8 @@ class SqliteStore:
         return [CODECS[table].decode(row) for row in rows]
 
     async def usage(self, scope: Scope, query: UsageQuery) -> list[UsageRow]:
-        statement = self._sql.usage(scope.account_id, query)
-        try:
-            async with self._engine.connect() as connection:
-                rows = (await connection.execute(statement)).all()
-        except sa.exc.DBAPIError as error:
-            raise unavailable(error.orig or error) from error
-        return await asyncio.to_thread(fold, [tuple(row) for row in rows], query.bucket)
+        statement = self._sql.render(self._sql.usage(scope.account_id, query))
+        return await self._aside(lambda c: fold(c.execute(statement.sql, statement.bind()), query.bucket))
 
     async def window(self) -> LogWindow:
         oldest, newest = self._fetch(self._sql.window)[0]
@@ -311,7 +342,7 @@ class SqliteStore:
         return None if due is None else (due - self._clock.now()) / SECOND
 
     async def live_counts(self) -> list[LiveCount]:
-        rows = self._fetch(self._sql.live_counts)
+        rows = await self._fetch_aside(self._sql.live_counts)
         return [LiveCount(provider, State(state), count, since or 0) for provider, state, count, since in rows]
 
     # Upkeep
@@ -328,18 +359,8 @@ class SqliteStore:
 
     @staticmethod
     def _remove(database: sqlite3.Connection, before: int, keep_events: int, limit: int) -> int:
-        removed = 0
-        for sql in (
-            "DELETE FROM operations WHERE id IN (SELECT id FROM operations WHERE done_at < ?1 LIMIT ?2)",
-            "DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE created_at < ?1 LIMIT ?2)",
-        ):
-            removed += database.execute(sql, (before, limit)).rowcount
-        removed += database.execute(
-            "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE at < ?1"
-            " AND seq <= (SELECT max(seq) FROM events) - ?2 ORDER BY seq LIMIT ?3)",
-            (before, max(1, keep_events), limit),
-        ).rowcount
-        return removed
+        removed = sum(database.execute(sql, (before, limit)).rowcount for sql in _EXPIRE)
+        return removed + database.execute(_EXPIRE_EVENTS, (before, max(1, keep_events), limit)).rowcount
 
     async def check(self) -> None:
         """A write in the writer's thread."""
@@ -358,10 +379,10 @@ class SqliteStore:
 
     async def close(self) -> None:
         await self._writer.close()
-        await self._engine.dispose()
         self._thread.shutdown()
-        self._write_to.close()
-        self._read_from.close()
+        self._readers.shutdown()
+        for connection in (self._write_to, self._read_from, *self._spare):
+            connection.close()
 
 
 class _Numbers:

@@ -21,6 +21,7 @@ from controlplane.domain.work import WorkItem
 from controlplane.ports.store import InstanceQuery, OperationQuery, UsageQuery
 
 CODECS = {record: RecordCodec(record) for record in tables.BY_RECORD}
+NEVER = 2**63 - 1
 WITH_MESSAGE = frozenset(r for r, t in tables.BY_RECORD.items() if "message" in t.c)
 
 
@@ -143,8 +144,22 @@ class Statements:
 
     def _first_due(self, greatest: Any) -> Any:
         work = tables.work
-        mine = sa.or_(work.c.host_id == "", work.c.host_id == sa.bindparam("host_id"))
-        return sa.select(sa.func.min(greatest(work.c.due_at, work.c.lease_until))).where(mine)
+        first = work.alias("first")
+
+        def mine(table: Any) -> Any:
+            return sa.or_(table.c.host_id == "", table.c.host_id == sa.bindparam("host_id"))
+
+        # The first item that no lease delays bounds the search, so that the index answers however many there are.
+        undelayed = (
+            sa.select(first.c.due_at)
+            .where(mine(first), first.c.lease_until <= first.c.due_at)
+            .order_by(first.c.due_at)
+            .limit(1)
+            .scalar_subquery()
+        )
+        return sa.select(sa.func.min(greatest(work.c.due_at, work.c.lease_until))).where(
+            mine(work), work.c.due_at <= sa.func.coalesce(undelayed, NEVER)
+        )
 
     @cached_property
     def next_due(self) -> Statement:
