@@ -13,7 +13,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from gpuplane.v1 import account_service_pb2, key_service_pb2, offer_service_pb2
 from gpuplane_client.services import Services
 
 from bench.processes import ROOT, WORK, python, running, until
+from controlplane.adapters.store.writer import Committed
 from controlplane.domain.account import Account
 from controlplane.domain.billing import BillingPolicy
 from controlplane.domain.ids import INSTANCE, encode
@@ -77,7 +78,9 @@ def _up(arguments: list[str]) -> None:
     main()
 
 
-async def open_store(url: str) -> Store:
+async def open_store(
+    url: str, committed: Committed = lambda units, seconds: None, woken: Callable[[], None] = lambda: None
+) -> Store:
     """A migrated store."""
     from controlplane.adapters.store.schema import database_path, migrate
     from controlplane.adapters.store.sqlite import SqliteStore
@@ -85,10 +88,10 @@ async def open_store(url: str) -> Store:
 
     await migrate(url, SystemIds(), lambda: "bench")
     if path := database_path(url):
-        return SqliteStore(path, SystemClock(), SystemIds())
+        return SqliteStore(path, SystemClock(), SystemIds(), committed)
     from controlplane.adapters.store.postgres import PostgresStore
 
-    return PostgresStore(url, SystemIds())
+    return PostgresStore(url, SystemIds(), committed, woken)
 
 
 async def seed(store: Store, account_id: str, count: int) -> list[str]:

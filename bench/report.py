@@ -14,3 +14,32 @@ def calls_table(rows: list[dict[str, Any]]) -> str:
         for r in rows
     ]
     return "\n".join(lines)
+
+
+def operations_table(rows: list[dict[str, Any]]) -> str:
+    """The durable operations."""
+    lines = [
+        "| store | operations/s, 128 in flight | CPU ms/operation | accept p50 ms | overhead p50 / p99 ms, 10/s |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['store']} | {r['ops_per_s']:.0f} | {r['cpu_ms']:.2f} | {r['accept_p50']:.1f} "
+        f"| {r['overhead_p50']:.1f} / {r['overhead_p99']:.1f} |"
+        for r in rows
+    ]
+    return "\n".join(lines)
+
+
+def watches_table(rows: list[dict[str, Any]]) -> str:
+    """The watch streams."""
+    lines = [
+        "| streams | server | p50 / p99 ms | over etcd p50 / p99 | the write alone p50 ms | server CPU s | missed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        over = f"{r['p50_over_etcd']:.2f} / {r['p99_over_etcd']:.2f}" if r["p50_over_etcd"] else "-"
+        lines.append(
+            f"| {r['case']} {r['streams']} | {r['server']} | {r['p50']:.1f} / {r['p99']:.1f} | {over} "
+            f"| {r['write_p50']:.1f} | {r['cpu_s']:.1f} | {r['missed']:.0f} |"
+        )
+    return "\n".join(lines)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from controlplane.adapters.store import postgres, postgres_link, postgres_writer
 from controlplane.adapters.store.postgres import PostgresStore
@@ -199,7 +200,8 @@ async def test_an_outcome_that_cannot_be_found_out_is_not_called_a_failure(break
 
     proxy.commits_lost = 0
     try:
-        said, _ = await asyncio.gather(refusal(store.run(renaming("inst_1", lambda n: n + "x"))), stall())
+        with mock.patch.object(postgres_link, "RETRY_FOR_S", 0.3):
+            said, _ = await asyncio.gather(refusal(store.run(renaming("inst_1", lambda n: n + "x"))), stall())
     finally:
         breakable.start()
     assert "whether this was done is not known, ask again with the same request_id" in said
@@ -560,14 +562,16 @@ async def test_what_the_database_cannot_hold_harms_no_neighbour(stores: Stores) 
     """A NUL character, a number beyond 64 bits, a key that is taken: each unit fails alone, the rest is committed."""
     store = await stores.fresh()
     await store.run(putting(SshKey("taken", "acct_a", "n", "k", "f", START)))
-    answers = await asyncio.gather(
-        store.run(renaming("inst_1", lambda _: "a")),
-        store.run(renaming("inst_2", lambda _: "nul\0")),
-        store.run(putting(instance("inst_3"), instance("inst_4", charged_nano=2**70))),
-        store.run(putting(SshKey("taken", "acct_b", "n", "k", "f", START), loads=[])),
-        store.run(renaming("inst_5", lambda _: "b")),
-        return_exceptions=True,
-    )
+    with capture_logs() as logged:  # each is logged with its traceback, which takes time to draw
+        answers = await asyncio.gather(
+            store.run(renaming("inst_1", lambda _: "a")),
+            store.run(renaming("inst_2", lambda _: "nul\0")),
+            store.run(putting(instance("inst_3"), instance("inst_4", charged_nano=2**70))),
+            store.run(putting(SshKey("taken", "acct_b", "n", "k", "f", START), loads=[])),
+            store.run(renaming("inst_5", lambda _: "b")),
+            return_exceptions=True,
+        )
+    assert [entry["event"] for entry in logged] == ["store.unit_failed"] * 3
     assert [isinstance(answer, Exception) for answer in answers] == [False, True, True, True, False]
     assert not any(isinstance(answer, Unavailable) for answer in answers)
     assert [id for id, _ in await store.messages(ALL, InstanceQuery(), "", 10)] == ["inst_5", "inst_1"]

@@ -11,23 +11,26 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from gpuplane.v1.watch_pb2 import InstanceEvent
+
 from controlplane.adapters.store.batch import MESSAGE_VERSION, build_message
 from controlplane.adapters.store.statements import CODECS, Statements
-from controlplane.domain.account import Account, ApiKey, IdempotencyRecord
+from controlplane.domain.account import Account, IdempotencyRecord
 from controlplane.domain.billing import BillingPolicy
-from controlplane.domain.events import Event, EventKind
-from controlplane.domain.ids import ACCOUNT, EVENT, INSTANCE, LEDGER, encode
+from controlplane.domain.events import EventKind
+from controlplane.domain.ids import ACCOUNT, EVENT, INSTANCE, LEDGER, encode, label
 from controlplane.domain.instance import Instance, Wish
 from controlplane.domain.ledger import LedgerEntry, LedgerKind
 from controlplane.domain.operation import Operation, OperationKind, OperationState
 from controlplane.domain.state import State
 from controlplane.domain.work import WorkItem
-from controlplane.wire.event import instance_event
+from controlplane.wire.event import instance_event, nested
 from controlplane.wire.instance import instance_message
 from tests.support.fakes import SECOND
 
 DAY = 86_400 * SECOND
 ACCOUNTS = 10
+DEPLOYMENT = "scale"
 PROVIDERS = ("alpha", "beta", "gamma")
 
 
@@ -108,7 +111,7 @@ def _instances(filled: Filled, now: int, rng: random.Random) -> Iterator[Instanc
             wish=_WISH, billing=_BILLING, currency="USD", created_at=at, updated_at=at + 60 * SECOND, name=f"box {n}",
             labels=labels, state=State.RUNNING, revision=4, offer_id="alpha-o1", provider=PROVIDERS[n % 3],
             gpu_type="rtx4090", gpu_count=1, vram_gb=24, cpu_count=8, memory_gb=32, disk_gb=50, region="eu",
-            location="Frankfurt", tier="on_demand", price_nano_per_hour=400_000_000, attempt=1, label=f"gp-x-{n}-1",
+            location="Frankfurt", tier="on_demand", price_nano_per_hour=400_000_000, attempt=1, label=label(DEPLOYMENT, id, 1),
             machine_id=f"m-{n}", machine_at=at, run_at=at + 60 * SECOND, ssh_host="203.0.113.7", ssh_port=22022,
             ssh_user="root", ssh_host_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPqk",
         )  # fmt: skip
@@ -161,19 +164,17 @@ def _events(database: sqlite3.Connection, sql: Statements, filled: Filled, now: 
     bodies = []
     for values in found:
         row = codec.decode(values)
-        event_id = encode(EVENT, _uuid(now, rng))
-        body = instance_event(instance_message(row), event_id, now, State.STARTING)
-        bodies.append((row.account_id, row.id, event_id, body))
+        bodies.append((row.account_id, row.id, instance_event(instance_message(row), "", now, State.STARTING)))
     first = int(database.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]) + 1
 
     def bound() -> Iterator[tuple[Any, ...]]:
         for n in range(count):
-            account_id, id, event_id, body = bodies[n * 7 % len(bodies)]
+            account_id, id, body = bodies[n * 7 % len(bodies)]
             at = now - 60 * DAY + 60 * DAY * n // count
-            event = Event(first + n, event_id, EventKind.INSTANCE, account_id, id, at, body, 4)
+            event_id = encode(EVENT, _uuid(at, rng))
             yield sql.insert_event.bind(
-                seq=event.seq, id=event.id, kind=event.kind.value, account_id=account_id, subject_id=id, at=at,
-                body=body, revision=4, final=False,
+                seq=first + n, id=event_id, kind=EventKind.INSTANCE.value, account_id=account_id, subject_id=id, at=at,
+                body=body + nested(InstanceEvent.EVENT_ID_FIELD_NUMBER, event_id.encode()), revision=4, final=False,
             )  # fmt: skip
 
     database.executemany(sql.insert_event.sql, bound())
@@ -190,5 +191,3 @@ def _insert(database: sqlite3.Connection, sql: Statements, record: type[Any], in
 
     database.executemany(statement.sql.replace("INTO", into, 1), bound())
 
-
-__all__ = ["ACCOUNTS", "DAY", "PROVIDERS", "ApiKey", "Filled", "Size", "fill"]

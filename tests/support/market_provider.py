@@ -51,8 +51,8 @@ class MarketProvider:
         """One kind of machine, without end."""
         return (
             Offer(
-                OFFER, self.name, "cpu", 0, 0, 1, 1, 100, "eu", "elsewhere", Tier.ON_DEMAND, 10_000_000, "USD", 1_000_000,
-                time.time_ns() // 1000,
+                OFFER, self.name, "cpu", 0, 0, 1, 1, 100, "eu", "elsewhere", Tier.ON_DEMAND, 10_000_000, "USD",
+                1_000_000, time.time_ns() // 1000,
             ),
         )  # fmt: skip
 

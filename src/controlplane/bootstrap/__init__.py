@@ -40,7 +40,7 @@ def migrate(settings: Settings) -> str:
     folder = StateFolder(settings.state, settings.master_key_file)
     folder.acquire()
     try:
-        return asyncio.run(migrate_store(settings, folder)) or "the schema is up to date"
+        return asyncio.run(migrate_store(settings, folder))
     finally:
         folder.release()
 

@@ -14,7 +14,7 @@ from controlplane import logs, resources
 from controlplane.adapters.bus.memory import MemoryBus
 from controlplane.adapters.store.schema import database_path
 from controlplane.bootstrap.replica import DIALECTS, Replica, package_version
-from controlplane.bootstrap.stores import first_account, migrate_store, open_store
+from controlplane.bootstrap.stores import first_account, is_current, migrate_store, open_store
 from controlplane.dialect import CANONICAL
 from controlplane.edge.descriptors import strip_comments
 from controlplane.edge.process import end_stale
@@ -64,9 +64,8 @@ async def _prepare(settings: Settings, folder: StateFolder) -> None:
     """Schema and first account, before any server process looks."""
     if settings.deployment_id:
         folder.set_deployment_id(settings.deployment_id)
-    said = await migrate_store(settings, folder)
-    if said:
-        logs.get("store").info("store.migrated", result=said)
+    if not is_current(settings):
+        logs.get("store").info("store.migrated", result=await migrate_store(settings, folder))
     store = await open_store(settings, MemoryBus(), Metrics())
     try:
         await first_account(store, folder)

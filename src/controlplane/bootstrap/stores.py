@@ -23,15 +23,19 @@ from controlplane.usecases.keys import SECRET_PREFIX
 
 
 async def migrate_store(settings: Settings, folder: StateFolder) -> str:
-    """Bring the database to this build's schema; a sentence saying what was done, empty when it was there already."""
-    path = database_path(settings.database_url)
-    if path is not None and _is_current(path):
-        return ""
+    """Bring the database to this build's schema; a sentence saying what was done."""
     from controlplane.adapters.store.schema import migrate
 
+    path = database_path(settings.database_url)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     return await migrate(settings.database_url, SystemIds(), folder.deployment_id)
+
+
+def is_current(settings: Settings) -> bool:
+    """Whether a look is enough to know that nothing is to be migrated; loading the migration tool takes its time."""
+    path = database_path(settings.database_url)
+    return path is not None and _is_current(path)
 
 
 def _is_current(path: Path) -> bool:

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import islice
 
 import structlog
 
@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 MAX_PENDING = 256  # events queued for one stream before they are coalesced
 RECENT = 10_000  # events kept in memory for streams that resume
+PAGE = 1000  # events handed out before others may go on
 BOOKMARK_S = 15.0
 POLL_S = 1.0
 KEY_CHECK_S = 0.5
@@ -159,7 +160,7 @@ class EventHub:
     async def pump(self) -> None:
         """Hand out everything that was committed since the last time."""
         async with self._pumping:
-            while events := await self._store.events(self._position, 1000):
+            while events := await self._store.events(self._position, PAGE):
                 if events[0].seq != self._position + 1:
                     self._resync(self._all())  # retention overtook us
                     self._recent.clear()
@@ -226,21 +227,23 @@ class EventHub:
         await self.pump()
         while True:
             oldest = self._recent[0].event.seq if self._recent else self._position + 1
-            if after >= min(oldest - 1, self._position):
-                break
-            # Too old for memory: read the log, without holding up anybody.
-            events = await self._store.events(after, 1000)
-            if events and events[0].seq != after + 1:
-                self._resync([subscription])
-            for event in events:
-                if event.seq <= self._position and self._matches(subscription, event):
-                    subscription.push(Entry(event))
-            after = events[-1].seq if events else self._position
-            await asyncio.sleep(0)  # SQLite answers without letting others go on
-        # From here to the registration nothing awaits, so nothing can slip between.
-        missed = takewhile(lambda entry: entry.event.seq > after, reversed(self._recent))
-        for entry in reversed([entry for entry in missed if self._matches(subscription, entry.event)]):
-            subscription.push(entry)
+            if after < min(oldest - 1, self._position):
+                # Too old for memory: read the log.
+                events = await self._store.events(after, PAGE)
+                if events and events[0].seq != after + 1:
+                    self._resync([subscription])
+                entries = [Entry(event) for event in events if event.seq <= self._position]
+                after = events[-1].seq if events else self._position
+            else:
+                # Numbers have no gaps, so their difference says how many of the newest are missing.
+                entries = list(islice(reversed(self._recent), self._position - after))[: -PAGE - 1 : -1]
+                after = entries[-1].event.seq if entries else self._position
+            for entry in entries:
+                if self._matches(subscription, entry.event):
+                    subscription.push(entry)
+            if after >= self._position:
+                break  # from here to the registration nothing awaits, so nothing can slip between
+            await asyncio.sleep(0)  # let others go on: neither memory nor SQLite does
         group = self._by_subject if subject_id else self._by_account
         group.setdefault(subject_id or caller.account_id, {})[id(subscription)] = subscription
         if self._stopping:
