@@ -43,3 +43,26 @@ def watches_table(rows: list[dict[str, Any]]) -> str:
             f"| {r['write_p50']:.1f} | {r['cpu_s']:.1f} | {r['missed']:.0f} |"
         )
     return "\n".join(lines)
+
+
+def profiles_table(rows: list[dict[str, Any]]) -> str:
+    """Where the time goes."""
+    names = list(dict.fromkeys(name for row in rows for name in row["layers"]))
+    lines = [f"| us of CPU | {' | '.join(r['case'] for r in rows)} |", "|---" * (len(rows) + 1) + "|"]
+    lines += [f"| {name} | {' | '.join(_us(r, name) for r in rows)} |" for name in names]
+    return "\n".join([*lines, f"| **all** | {' | '.join(_all(r) for r in rows)} |"])
+
+
+def _us(row: dict[str, Any], name: str) -> str:
+    return f"{row['layers'].get(name, 0):.0f}"
+
+
+def _all(row: dict[str, Any]) -> str:
+    return f"**{row['cpu_us']}**"
+
+
+def peers_table(rows: list[dict[str, Any]]) -> str:
+    """dstack beside ours."""
+    lines = ["| call | ours, with Envoy: CPU ms | dstack: CPU ms | ours over dstack |", "|---|---|---|---|"]
+    lines += [f"| {r['call']} | {r['ours_ms']:.2f} | {r['dstack_ms']:.1f} | {r['ratio']:.3f} |" for r in rows]
+    return "\n".join(lines)

@@ -111,8 +111,8 @@ def _instances(filled: Filled, now: int, rng: random.Random) -> Iterator[Instanc
             wish=_WISH, billing=_BILLING, currency="USD", created_at=at, updated_at=at + 60 * SECOND, name=f"box {n}",
             labels=labels, state=State.RUNNING, revision=4, offer_id="alpha-o1", provider=PROVIDERS[n % 3],
             gpu_type="rtx4090", gpu_count=1, vram_gb=24, cpu_count=8, memory_gb=32, disk_gb=50, region="eu",
-            location="Frankfurt", tier="on_demand", price_nano_per_hour=400_000_000, attempt=1, label=label(DEPLOYMENT, id, 1),
-            machine_id=f"m-{n}", machine_at=at, run_at=at + 60 * SECOND, ssh_host="203.0.113.7", ssh_port=22022,
+            location="Frankfurt", tier="on_demand", price_nano_per_hour=400_000_000, attempt=1,
+            label=label(DEPLOYMENT, id, 1), machine_id=f"m-{n}", machine_at=at, run_at=at + 60 * SECOND, ssh_host="203.0.113.7", ssh_port=22022,
             ssh_user="root", ssh_host_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPqk",
         )  # fmt: skip
         if live:
@@ -190,4 +190,3 @@ def _insert(database: sqlite3.Connection, sql: Statements, record: type[Any], in
             yield statement.bind(**values)
 
     database.executemany(statement.sql.replace("INTO", into, 1), bound())
-

@@ -278,9 +278,13 @@ class Proxy:
             return
         self._writers |= {writer, up_writer}
         link = _Link(self, reader, writer, up_reader, up_writer)
+        ends = [asyncio.ensure_future(end) for end in (link.requests(), link.answers())]
         try:
-            await asyncio.gather(link.requests(), link.answers(), return_exceptions=True)
+            # An answering side that is reset ends the link; a client's end is passed on, and answers may follow.
+            await asyncio.wait(ends, return_when=asyncio.FIRST_EXCEPTION)
         finally:
+            for end in ends:
+                end.cancel()
             self._writers -= {writer, up_writer}
             for side in (writer, up_writer):
                 side.transport.abort()
@@ -317,14 +321,13 @@ class _Link:
     async def answers(self) -> None:
         while data := await self.up_reader.read(65536):
             if self.losing:
-                self.writer.transport.abort()
-                return
+                raise ConnectionResetError("the answer is lost")
             if self.proxy.delay_s:
                 await asyncio.sleep(self.proxy.delay_s)
             await self._stalling()
             self.writer.write(data)
             await self.writer.drain()
-        self.writer.close()
+        raise ConnectionResetError("the server hung up")
 
     async def _stalling(self) -> None:
         while self.proxy.stalled:

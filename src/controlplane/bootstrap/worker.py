@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -32,7 +33,8 @@ async def work(order: dict[str, str | int]) -> None:
     loop.add_reader(sys.stdin.fileno(), _until_eof, stop)
     await replica.start()
     replica.set_ready(True)
-    print(READY, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone already: stdin ends, and so do we
+        os.write(sys.stdout.fileno(), f"{READY}\n".encode())
     await stop.wait()
     loop.remove_reader(sys.stdin.fileno())
     await replica.stop()

@@ -7,10 +7,11 @@ store's rule (ports/store.py), not something a move can forget.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from controlplane.domain.billing import BillingPolicy
 from controlplane.domain.offer import Offer
+from controlplane.domain.records import replace
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.state import LIVE, TERMINAL, State, check_transition
 
@@ -30,7 +31,7 @@ class Wish:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the sake of domain.records.replace
 class Instance:
     """One rented machine. Times are microseconds; see gpuplane.v1.Instance for what each public field promises."""
 

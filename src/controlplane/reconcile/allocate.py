@@ -8,7 +8,6 @@ late enough, lets the next attempt begin.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 from controlplane.domain import ids as id_forms
 from controlplane.domain.billing import SECOND
@@ -17,6 +16,7 @@ from controlplane.domain.money import text
 from controlplane.domain.offer import Offer
 from controlplane.domain.operation import OPEN, Attempt, Operation, Outcome
 from controlplane.domain.principal import ALL
+from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.provider import (
     Ambiguous,
@@ -52,8 +52,8 @@ LOST = frozenset({MachineStatus.GONE, MachineStatus.FAILED, MachineStatus.PREEMP
 _REPEATABLE = frozenset({Outcome.RATE_LIMITED, Outcome.NOT_CREATED})
 
 
-async def allocate(tenure: Tenure, instance: Instance) -> None:
-    """Go on until there is a machine, nothing left to try, or a reason to wait."""
+async def allocate(tenure: Tenure, instance: Instance) -> Instance | None:
+    """Go on until there is a machine, nothing left to try, or a reason to wait. The instance, if it may start now."""
     while instance.state in (State.ACCEPTED, State.ALLOCATING):
         operation = await tenure.core.store.get(ALL, Operation, instance.create_operation_id)
         last = operation.attempts[-1] if operation and operation.attempts else None
@@ -63,13 +63,16 @@ async def allocate(tenure: Tenure, instance: Instance) -> None:
             settled = await _return_unusable(tenure, instance)
         elif instance.ending:
             await tenure.apply(lambda rows: endings.terminated(rows, tenure.core.policy), due_in_s=0)
-            return
+            return None
         else:
             settled = await _try_next(tenure, instance, operation)
         if settled is None:
-            return
+            return None
         instance = settled
+    if instance.state is State.STARTING:
+        return instance
     await tenure.apply(nothing, due_in_s=0)
+    return None
 
 
 async def _try_next(tenure: Tenure, instance: Instance, operation: Operation | None) -> Instance | None:

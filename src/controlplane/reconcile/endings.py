@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from controlplane.domain.operation import Failure, OperationState
+from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows

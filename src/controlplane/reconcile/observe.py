@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import replace
 
 from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
+from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.provider import Machine, MachineStatus, ProviderError, Utilisation
 from controlplane.reconcile import endings

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from controlplane.domain import ids as id_forms
 from controlplane.domain.billing import HOUR, SECOND, BillingKind, charge, cost
 from controlplane.domain.ledger import LedgerEntry, LedgerKind
+from controlplane.domain.records import replace
 from controlplane.domain.state import TERMINAL
 from controlplane.reconcile.tenure import Rows
 from controlplane.usecases.core import Policy

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import OperationState, Outcome
+from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.meter import Count, Timing
 from controlplane.ports.probe import ProbeResult

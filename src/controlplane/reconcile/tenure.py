@@ -8,13 +8,14 @@ callers may have changed it meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from controlplane.domain.billing import SECOND
 from controlplane.domain.budget import Budget
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation
 from controlplane.domain.principal import ALL
+from controlplane.domain.records import replace
 from controlplane.domain.work import LeaseLost, WorkItem
 from controlplane.ports.bus import Topic
 from controlplane.ports.store import Get, Load, Transaction, UnitOfWork, Where

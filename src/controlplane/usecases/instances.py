@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from controlplane.domain import ids as id_forms
 from controlplane.domain.account import Account, SshKey
@@ -22,6 +22,7 @@ from controlplane.domain.money import text
 from controlplane.domain.offer import Offer
 from controlplane.domain.operation import Operation, OperationKind, OperationState
 from controlplane.domain.principal import Principal
+from controlplane.domain.records import replace
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.state import TERMINAL, State
 from controlplane.domain.work import WorkItem

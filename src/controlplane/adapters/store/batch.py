@@ -5,8 +5,8 @@ Pure and synchronous: a store loads what the units ask for, calls `decide`, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from controlplane.domain import ids as id_forms
@@ -15,6 +15,7 @@ from controlplane.domain.events import Event, EventKind
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation
 from controlplane.domain.principal import Scope
+from controlplane.domain.records import replace
 from controlplane.domain.work import WorkItem
 from controlplane.ports.ids import Ids
 from controlplane.ports.store import CountLive, Due, Get, LiveInstances, Load, Record, UnitOfWork, Where
@@ -216,8 +217,9 @@ class _Transaction:
         return self._matching(Instance, lambda row: row.account_id == account_id and row.live)
 
     def _matching(self, table: type[Any], test: Callable[[Any], bool]) -> list[Any]:
-        rows: dict[str, Record | None] = dict(self._batch.by_table.get(table, {}))
-        rows |= {id: row for (of, id), row in self.writes.items() if of is table}
+        rows: Mapping[str, Record | None] = self._batch.by_table.get(table, {})
+        if mine := {id: row for (of, id), row in self.writes.items() if of is table}:
+            rows = {**rows, **mine}
         found = (row for row in rows.values() if row is not None and _visible(self._scope, row) and test(row))
         return sorted(found, key=lambda row: row.id)
 

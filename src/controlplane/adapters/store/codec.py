@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import collections.abc
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -78,21 +78,19 @@ def _decoder(hint: Any) -> Encoder:
     return lambda value: load(json.loads(value))
 
 
-def _dump(value: Any) -> str:
-    return json.dumps(to_json(value), separators=(",", ":"), ensure_ascii=False)
+@functools.cache
+def _names(record: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(record))
 
 
-def to_json(value: Any) -> Any:
-    """Dataclasses, enums, tuples and mappings as plain JSON values."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, tuple | list):
-        return [to_json(item) for item in value]
-    if isinstance(value, collections.abc.Mapping):
-        return {key: to_json(item) for key, item in value.items()}
-    return value
+def _plain(value: Any) -> Any:
+    """What json does not know: records and mappings that are no dict. Enums of ours are strings."""
+    if dataclasses.is_dataclass(value):
+        return {name: getattr(value, name) for name in _names(type(value))}  # type: ignore[arg-type]
+    return dict(value)
+
+
+_dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_plain).encode
 
 
 def from_json(hint: Any) -> Callable[[Any], Any]:

@@ -30,6 +30,9 @@ SETTINGS = {
     # What waits for a lock on behalf of a dead process ends.
     "client_connection_check_interval": "2s",
     "jit": "off",
+    # All that is asked often has an index. A plan that a kept connection made while a table was empty would otherwise
+    # scan it until the first ANALYZE, a minute and many thousand rows later.
+    "enable_seqscan": "off",
 }
 """Of every session, unless the URL says otherwise."""
 
