@@ -2,7 +2,7 @@
 PY      := .venv/bin/python
 EXTRAS  := dev,postgres,local-llm
 
-.PHONY: setup demo up test campaign lint gen release
+.PHONY: setup demo up test campaign chaos scale lint gen release
 
 setup: .stamps/setup ## venv, package, Envoy, sandbox tool; a second run skips what is there
 
@@ -17,13 +17,21 @@ up: setup ## run the plane in the foreground
 	.venv/bin/gpuplane up
 
 test: setup ## everything that must hold, within ten minutes on two cores
-	$(PY) -m pytest -q -n 2 --dist loadfile -m 'not slow' tests
+	$(PY) -m pytest -q -n 2 --dist loadfile -m 'not slow and not scale' tests
 	$(MAKE) --no-print-directory lint
 
 campaign: setup ## the long runs
-	$(PY) -m tests.simulation --seeds 20000
-	$(PY) -m tests.simulation --seeds 1000 --sqlite
+	$(PY) -m tests.simulation --seeds 10000
+	$(PY) -m tests.simulation --seeds 500 --sqlite
 	$(PY) -m pytest -q -m slow tests
+
+chaos: setup ## kill -9 and freeze real planes under load
+	$(PY) -m tests.chaos --kills 50 --database sqlite
+	$(PY) -m tests.chaos --kills 50 --database postgresql --processes 2
+	$(PY) -m tests.chaos --stops 25 --database postgresql --processes 2
+
+scale: setup ## thousands of streams, hundreds of thousands of rows
+	$(PY) -m pytest -q -s -m scale tests/scale
 
 lint: setup ## style, types, arrows, protos, generated code
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +29,6 @@ from bench.processes import LOAD_CORE, SERVER_CORE, WORK, cpu_s, loadgen, pin, p
 
 INSTANCES = 10_000
 CONNECTIONS, STREAMS = 8, 8
-H2LOAD = ("taskset", "-c", str(LOAD_CORE), "h2load")
 SERVICE = "/gpuplane.v1.Instances"
 
 
@@ -53,7 +53,9 @@ class Case:
         self.rates.append(self.calls / seconds)
 
 
-def h2load(target: str, path: str, key: str, request: bytes) -> Callable[[int], float]:
+def h2load(
+    target: str, path: str, key: str, request: bytes, cores: str = str(LOAD_CORE), connections: int = CONNECTIONS
+) -> Callable[[int], float]:
     """gRPC by h2load on a unix socket. It knows no trailers: the size of the answers tells that all succeeded."""
     file = WORK / f"{abs(hash((target, path, request)))}.request"
     file.write_bytes(b"\0" + len(request).to_bytes(4, "big") + request)
@@ -62,7 +64,8 @@ def h2load(target: str, path: str, key: str, request: bytes) -> Callable[[int], 
 
     def run(n: int) -> float:
         wanted = 5 + len(ask(target, path, key, request))
-        said = [*H2LOAD, "-m", str(STREAMS), "-c", str(CONNECTIONS), "-n", str(n), *argv, *_bearer(key)]
+        said = ["taskset", "-c", cores, "h2load", "-m", str(STREAMS), "-c", str(connections), "-n", str(n)]
+        said += [*argv, *_bearer(key)]
         return _checked(subprocess.check_output([*said, f"http://localhost{path}"], text=True), n, wanted)
 
     return run
@@ -74,7 +77,7 @@ def rest(address: str, path: str, key: str) -> Callable[[int], float]:
 
     def run(n: int) -> float:
         wanted = len(subprocess.check_output(["curl", "-sf", *_bearer(key), url]))
-        said = [*H2LOAD, "--h1", "-c", connections, "-n", str(n), *_bearer(key), url]
+        said = ["taskset", "-c", str(LOAD_CORE), "h2load", "--h1", "-c", connections, "-n", str(n), *_bearer(key), url]
         return _checked(subprocess.check_output(said, text=True), n, wanted)
 
     return run
@@ -193,6 +196,40 @@ def measure(rounds: int, calls: int) -> list[dict[str, Any]]:
                 case.measure()
             print(f"calls: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     return table(cases)
+
+
+def measure_processes(rounds: int, calls: int) -> list[dict[str, Any]]:
+    """Get on PostgreSQL by one and by two server processes, nothing bound to a core: the load generator and the
+    database share the same two cores, so the second process gains less than it could."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(planes.postgres())
+        cases = []
+        for count in (1, 2):
+            name = f"processes-{count}"
+            shutil.rmtree(WORK / f"plane-{name}", ignore_errors=True)
+            url = asyncio.run(planes.new_database(server, f"bench_processes_{count}"))
+            plane = stack.enter_context(planes.plane(name, url, 1000, "--processes", str(count)))
+            one = pb.GetInstanceRequest(id=plane.ids[500]).SerializeToString()
+            loads = [
+                h2load(f"unix:{socket}", f"{SERVICE}/GetInstance", plane.key, one, cores="0,1", connections=8 // count)
+                for socket in plane.sockets
+            ]
+            cases.append(
+                Case(f"Get, {count} process(es)", "Get, 1 process(es)", _together(loads), plane.servers, calls)
+            )
+        for number in range(rounds):
+            for case in random.sample(cases, len(cases)):
+                case.measure()
+            print(f"replicas: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    return table(cases)
+
+
+def _together(loads: list[Callable[[int], float]]) -> Callable[[int], float]:
+    def run(n: int) -> float:
+        with ThreadPoolExecutor(len(loads)) as pool:
+            return max(pool.map(lambda load: load(n // len(loads)), loads))
+
+    return run
 
 
 def main() -> None:

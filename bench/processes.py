@@ -89,3 +89,8 @@ def loadgen(*arguments: str, cores: Sequence[int] = (LOAD_CORE,)) -> dict[str, o
         raise RuntimeError(f"loadgen {arguments[0]}: {done.stderr.strip()[:500]}")
     result: dict[str, object] = json.loads(done.stdout)
     return result
+
+
+def chart() -> None:
+    """Draw docs/performance.png in the environment that has matplotlib."""
+    subprocess.run([str(WORK / "venv/bin/python"), str(ROOT / "bench/chart.py")], check=True)

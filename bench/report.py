@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
+
+from bench.processes import ROOT
 
 
 def calls_table(rows: list[dict[str, Any]]) -> str:
@@ -66,3 +70,23 @@ def peers_table(rows: list[dict[str, Any]]) -> str:
     lines = ["| call | ours, with Envoy: CPU ms | dstack: CPU ms | ours over dstack |", "|---|---|---|---|"]
     lines += [f"| {r['call']} | {r['ours_ms']:.2f} | {r['dstack_ms']:.1f} | {r['ratio']:.3f} |" for r in rows]
     return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[list[dict[str, Any]]], str]] = {
+    "calls": calls_table,
+    "replicas": calls_table,
+    "operations": operations_table,
+    "watches": watches_table,
+    "profiles": profiles_table,
+    "peers": peers_table,
+}
+
+
+def write_page(figures: dict[str, Any]) -> None:
+    """Put the tables into docs/performance.md, between its marks; the words around them stay."""
+    page = (ROOT / "docs/performance.md").read_text()
+    for part, measured in figures.items():
+        table = TABLES[part](measured["rows"])
+        block = f"<!-- {part} -->\n{table}\n\n{measured['date']}, {measured['rounds']} rounds, {measured['machine']}.\n"
+        page = re.sub(rf"<!-- {part} -->\n.*?(?=<!-- end -->)", lambda _: block, page, flags=re.DOTALL)  # noqa: B023
+    (ROOT / "docs/performance.md").write_text(page)

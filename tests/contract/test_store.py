@@ -291,6 +291,11 @@ async def test_a_claim_honours_provider_limits_and_hosts(store: Store) -> None:
     assert await store.run(claim(limit=1)) == ["b"]
 
 
+async def test_a_busy_provider_hides_nobody_s_work(store: Store) -> None:
+    await put(store, *(WorkItem(f"busy-{n:03}", START - 1, "p") for n in range(60)), WorkItem("free", START, "q"))
+    assert await store.run(claim(limit=10, limits=(("p", 0),))) == ["free"]
+
+
 async def test_a_poke_survives_the_release(store: Store, clock: FakeClock) -> None:
     await put(store, WorkItem("a", START))
     await store.run(claim())

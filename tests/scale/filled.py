@@ -112,7 +112,8 @@ def _instances(filled: Filled, now: int, rng: random.Random) -> Iterator[Instanc
             labels=labels, state=State.RUNNING, revision=4, offer_id="alpha-o1", provider=PROVIDERS[n % 3],
             gpu_type="rtx4090", gpu_count=1, vram_gb=24, cpu_count=8, memory_gb=32, disk_gb=50, region="eu",
             location="Frankfurt", tier="on_demand", price_nano_per_hour=400_000_000, attempt=1,
-            label=label(DEPLOYMENT, id, 1), machine_id=f"m-{n}", machine_at=at, run_at=at + 60 * SECOND, ssh_host="203.0.113.7", ssh_port=22022,
+            label=label(DEPLOYMENT, id, 1), machine_id=f"m-{n}", machine_at=at, run_at=at + 60 * SECOND,
+            ssh_host="203.0.113.7", ssh_port=22022,
             ssh_user="root", ssh_host_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPqk",
         )  # fmt: skip
         if live:

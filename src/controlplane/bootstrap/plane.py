@@ -13,7 +13,7 @@ from pathlib import Path
 from controlplane import logs, resources
 from controlplane.adapters.bus.memory import MemoryBus
 from controlplane.adapters.store.schema import database_path
-from controlplane.bootstrap.replica import DIALECTS, Replica, package_version
+from controlplane.bootstrap.replica import DIALECTS, Replica, holder_prefix, package_version
 from controlplane.bootstrap.stores import first_account, is_current, migrate_store, open_store
 from controlplane.dialect import CANONICAL
 from controlplane.edge.descriptors import strip_comments
@@ -22,6 +22,7 @@ from controlplane.edge.render import EdgeConfig, Tls
 from controlplane.edge.runtime import runtime_folder
 from controlplane.edge.supervisor import Addresses, EnvoySupervisor
 from controlplane.metrics import Metrics
+from controlplane.reconcile.loop import release_held
 from controlplane.settings import Settings
 from controlplane.state_folder import StartError, StateFolder
 
@@ -61,7 +62,7 @@ async def up(settings: Settings) -> int:
 
 
 async def _prepare(settings: Settings, folder: StateFolder) -> None:
-    """Schema and first account, before any server process looks."""
+    """Schema, first account, and what dead lives held, before any server process looks."""
     if settings.deployment_id:
         folder.set_deployment_id(settings.deployment_id)
     if not is_current(settings):
@@ -69,6 +70,7 @@ async def _prepare(settings: Settings, folder: StateFolder) -> None:
     store = await open_store(settings, MemoryBus(), Metrics())
     try:
         await first_account(store, folder)
+        await release_held(store, holder_prefix(folder.host_id()))
     finally:
         await store.close()
 

@@ -46,9 +46,6 @@ from controlplane.wire import event as stream_messages
 
 DIALECTS: tuple[Dialect, ...] = (CANONICAL,)
 
-EMBEDDED = "embedded"
-"""The lease holder's name on SQLite: there is one process, and it takes over what its last life left."""
-
 
 def package_version() -> str:
     """This build's version."""
@@ -98,6 +95,14 @@ def _local(settings: Settings, folder: StateFolder, host_id: str) -> Provider:
     return LocalProvider(local, SystemClock())
 
 
+def holder_prefix(host_id: str) -> str:
+    """How the lease holders' names of this state folder's processes begin.
+
+    The folder has one plane at a time: a new one knows that all earlier holders are dead.
+    """
+    return f"{host_id}/"
+
+
 class Replica:
     """One server. `index` 0 also sweeps and expires records for the host's other processes."""
 
@@ -135,7 +140,7 @@ class Replica:
         )  # fmt: skip
         authenticator = KeyAuthenticator(store, self._core.clock, hash_secret(folder.operator_key()))
         self._hub = EventHub(store, bus, Tokens(secrets, epoch), stream_messages, authenticator)
-        name = EMBEDDED if self._embedded else f"{host_id}-{index}-{os.urandom(4).hex()}"
+        name = f"{holder_prefix(host_id)}{index}-{os.urandom(4).hex()}"
         self._loop = InstanceLoop(self._core, name)
         self._sweepers = [Sweeper(self._core, provider) for provider in self._providers.values()]
         self._vitals = ProcessVitals(store, self._loop, self._sweepers if index == 0 else [], edge, metrics)
@@ -155,9 +160,7 @@ class Replica:
         """Take over what an earlier life left, and serve."""
         await self._hub.start()
         settings, core = self._settings, self._core
-        if self._embedded:
-            await self._loop.take_over()
-        else:
+        if not self._embedded:
             self._run(self._roster.run, "roster")
         await self._server.start()
         self._run(self._loop.run, "instances")

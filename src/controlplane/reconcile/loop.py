@@ -22,7 +22,7 @@ from controlplane.domain.work import LeaseLost, WorkItem
 from controlplane.ports.bus import Topic
 from controlplane.ports.meter import Count
 from controlplane.ports.provider import ProviderError
-from controlplane.ports.store import Due, Get, Transaction, UnitOfWork, Where
+from controlplane.ports.store import Due, Get, Store, Transaction, UnitOfWork
 from controlplane.reconcile import lease
 from controlplane.reconcile.allocate import allocate
 from controlplane.reconcile.observe import observe
@@ -63,6 +63,23 @@ class LoopTimes:
     slowest_retry_s: float = 60.0
 
 
+async def release_held(store: Store, holders: str) -> None:
+    """Free at once what dead holders left claimed, instead of when their leases run out. `holders` is how their names
+    begin. One that is not quite dead yet is stopped by its fence like any other."""
+    held, before = [], ""
+    while items := await store.select(ALL, WorkItem, {}, before, 1000):
+        before = items[-1].id
+        held += [item.id for item in items if item.holder.startswith(holders)]
+
+    def decide(tx: Transaction) -> None:
+        for item in (tx.get(WorkItem, id) for id in held):
+            if item is not None and item.holder.startswith(holders):
+                tx.put(item.released(tx.now))
+
+    if held:
+        await store.run(UnitOfWork(ALL, [Get(WorkItem, id) for id in held], decide))
+
+
 class InstanceLoop:
     """Claims and works instances until cancelled."""
 
@@ -72,15 +89,6 @@ class InstanceLoop:
         self._times = times
         self._active: dict[str, tuple[Tenure, asyncio.Task[None]]] = {}
         self.last_claim_at: float | None = None
-
-    async def take_over(self) -> None:
-        """Free what an earlier run of this same holder left claimed. Only for a holder that exists once."""
-
-        def decide(tx: Transaction) -> None:
-            for item in tx.where(WorkItem, "holder", self._holder):
-                tx.put(item.released(tx.now))
-
-        await self._core.store.run(UnitOfWork(ALL, [Where(WorkItem, "holder", self._holder)], decide))
 
     async def run(self) -> None:
         """Claim and work until cancelled; then let go of what is in flight."""

@@ -6,6 +6,8 @@ InstanceEvent without parsing or copying the instance inside.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from gpuplane.v1 import instance_pb2, operation_pb2
 from gpuplane.v1 import watch_pb2 as pb
 from gpuplane.v1.operation_service_pb2 import OperationEvent
@@ -90,9 +92,15 @@ def _stream_end(reason: str, message: str) -> pb.StreamEnd:
 
 def nested(field_number: int, body: bytes) -> bytes:
     """A serialized length-delimited field around serialized bytes: how pages are joined from stored messages."""
-    size, prefix = len(body), bytearray([field_number << 3 | 2])
+    return nesting(field_number, len(body)) + body
+
+
+@lru_cache(4096)
+def nesting(field_number: int, size: int) -> bytes:
+    """What stands before so many bytes to make them a field."""
+    prefix = bytearray([field_number << 3 | 2])
     while size > 0x7F:
         prefix.append(size & 0x7F | 0x80)
         size >>= 7
     prefix.append(size)
-    return bytes(prefix) + body
+    return bytes(prefix)

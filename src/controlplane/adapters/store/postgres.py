@@ -124,11 +124,14 @@ class PostgresStore:
     async def message(self, scope: Scope, table: type[Any], id: str) -> bytes | None:
         statement = self._sql.message(table, scoped=not scope.is_operator)
         rows = await self._fetch(statement, id=id, account_id=scope.account_id)
-        return await self._fresh(scope, table, id, *rows[0]) if rows else None
+        if not rows:
+            return None
+        message, version = rows[0]
+        return message if version == MESSAGE_VERSION else await self._rebuilt(scope, table, id)
 
-    async def _fresh(self, scope: Scope, table: type[Any], id: str, message: bytes, version: int) -> bytes:
-        """The stored message, or a rebuilt one when another build wrote it."""
-        return message if version == MESSAGE_VERSION else build_message(await self.get(scope, table, id)) or b""
+    async def _rebuilt(self, scope: Scope, table: type[Any], id: str) -> bytes:
+        """The message of a row that another build wrote."""
+        return build_message(await self.get(scope, table, id)) or b""
 
     async def messages(
         self, scope: Scope, query: InstanceQuery | OperationQuery, before_id: str, limit: int
@@ -138,7 +141,10 @@ class PostgresStore:
         rows = await self._fetch(
             statement, account_id=scope.account_id, before_id=before_id, limit=limit, **query_values(query)
         )
-        return [(id, await self._fresh(scope, table, id, message, version)) for id, message, version in rows]
+        return [
+            (id, message if version == MESSAGE_VERSION else await self._rebuilt(scope, table, id))
+            for id, message, version in rows
+        ]
 
     async def select(
         self, scope: Scope, table: type[Any], where: dict[str, object], before_id: str, limit: int

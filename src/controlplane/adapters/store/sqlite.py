@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -215,14 +216,12 @@ class SqliteStore:
                 loaded.messages[table, record.id] = row[-2]
 
     def _load_due(self, loaded: Loaded, load: Due) -> list[str]:
-        statement = self._sql.due()
         left = dict(load.limits)
+        busy = json.dumps([provider for provider, more in left.items() if more <= 0])
+        # A provider may reach its limit on the way; so look at more rows than are wanted.
+        bound = self._sql.due.bind(now=self._clock.now(), host_id=load.host_id, limit=load.limit * 4, busy=busy)
         found: list[str] = []
-        # Busy providers' items are skipped here, so look at more rows than are wanted.
-        rows = self._write_to.execute(
-            statement.sql, statement.bind(now=self._clock.now(), host_id=load.host_id, limit=load.limit * 4)
-        )
-        for row in rows:
+        for row in self._write_to.execute(self._sql.due.sql, bound):
             item: WorkItem = CODECS[WorkItem].decode(row)
             if item.provider in left:
                 if left[item.provider] <= 0:
@@ -300,11 +299,14 @@ class SqliteStore:
     async def message(self, scope: Scope, table: type[Any], id: str) -> bytes | None:
         statement = self._sql.message(table, scoped=not scope.is_operator)
         rows = self._fetch(statement, id=id, account_id=scope.account_id)
-        return await self._fresh(scope, table, id, *rows[0]) if rows else None
+        if not rows:
+            return None
+        message, version = rows[0]
+        return message if version == MESSAGE_VERSION else await self._rebuilt(scope, table, id)
 
-    async def _fresh(self, scope: Scope, table: type[Any], id: str, message: bytes, version: int) -> bytes:
-        """The stored message, or a rebuilt one when another build wrote it."""
-        return message if version == MESSAGE_VERSION else build_message(await self.get(scope, table, id)) or b""
+    async def _rebuilt(self, scope: Scope, table: type[Any], id: str) -> bytes:
+        """The message of a row that another build wrote."""
+        return build_message(await self.get(scope, table, id)) or b""
 
     async def messages(
         self, scope: Scope, query: InstanceQuery | OperationQuery, before_id: str, limit: int
@@ -313,7 +315,10 @@ class SqliteStore:
         statement = self._sql.page(table, query, scoped=not scope.is_operator, first=not before_id)
         values = {"account_id": scope.account_id, "before_id": before_id, "limit": limit} | query_values(query)
         rows = self._fetch(statement, **values) if query.bounded else await self._fetch_aside(statement, **values)
-        return [(id, await self._fresh(scope, table, id, message, version)) for id, message, version in rows]
+        return [
+            (id, message if version == MESSAGE_VERSION else await self._rebuilt(scope, table, id))
+            for id, message, version in rows
+        ]
 
     async def select(
         self, scope: Scope, table: type[Any], where: dict[str, object], before_id: str, limit: int

@@ -35,6 +35,8 @@ class Statement:
 
     def bind(self, **values: Any) -> tuple[Any, ...]:
         """Parameters in order."""
+        if not self.fixed:
+            return tuple([values[name] for name in self.names])  # a list is built faster than a generator runs
         return tuple(values[name] if name in values else self.fixed[name] for name in self.names)
 
 
@@ -50,7 +52,8 @@ class Statements:
     def render(self, clause: Any) -> Statement:
         """Compile once. Literal values inside the clause become `fixed` parameters."""
         compiled = clause.compile(dialect=self.dialect)
-        return Statement(str(compiled), tuple(compiled.positiontup or ()), dict(compiled.params))
+        fixed = {name: value for name, value in compiled.params.items() if value is not None}
+        return Statement(str(compiled), tuple(compiled.positiontup or ()), fixed)
 
     def _shaped(self, shape: Any, build: Any) -> Statement:
         if shape not in self._by_shape:
@@ -68,20 +71,6 @@ class Statements:
         table = tables.BY_RECORD[record]
         return self._shaped(
             ("get", record), lambda: sa.select(*self.columns(record)).where(table.c.id == sa.bindparam("id"))
-        )
-
-    def get_many(self, record: type[Any]) -> Statement:
-        """Rows by ids, locked in the order of their ids. PostgreSQL only."""
-        table = tables.BY_RECORD[record]
-        ids = sa.cast(sa.bindparam("ids"), postgresql.ARRAY(sa.Text))
-        return self._shaped(
-            ("get_many", record),
-            lambda: (
-                sa.select(*self.columns(record))
-                .where(table.c.id == sa.any_(ids))
-                .order_by(table.c.id)
-                .with_for_update()
-            ),
         )
 
     def where(self, record: type[Any], column: str, *, lock: bool = False) -> Statement:
@@ -127,20 +116,18 @@ class Statements:
             .group_by(table.c.provider, table.c.state)
         )
 
-    def due(self, *, lock: bool = False) -> Statement:
-        """Work that is due and unheld, oldest first; with `lock`, skipping what another process is claiming."""
+    @cached_property
+    def due(self) -> Statement:
+        """Work that is due and unheld, oldest first, but none of the `busy` providers (a JSON array). SQLite only."""
         work = tables.work
-
-        def build() -> Any:
-            clause = sa.select(*self.columns(WorkItem)).where(
-                work.c.due_at <= sa.bindparam("now"),
-                work.c.lease_until <= sa.bindparam("now"),
-                sa.or_(work.c.host_id == "", work.c.host_id == sa.bindparam("host_id")),
-            )
-            clause = clause.order_by(work.c.due_at, work.c.id).limit(sa.bindparam("limit"))
-            return clause.with_for_update(skip_locked=True) if lock else clause
-
-        return self._shaped(("due", lock), build)
+        busy: Any = sa.select(sa.column("value")).select_from(sa.func.json_each(sa.bindparam("busy")))
+        clause = sa.select(*self.columns(WorkItem)).where(
+            work.c.due_at <= sa.bindparam("now"),
+            work.c.lease_until <= sa.bindparam("now"),
+            sa.or_(work.c.host_id == "", work.c.host_id == sa.bindparam("host_id")),
+            work.c.provider.not_in(busy),
+        )
+        return self.render(clause.order_by(work.c.due_at, work.c.id).limit(sa.bindparam("limit")))
 
     def _first_due(self, greatest: Any) -> Any:
         work = tables.work

@@ -84,7 +84,8 @@ class Instances:
         key = ("instances", caller.account_id, sorted(query.states), query.provider, query.labels, query.live_only)
 
         async def resume_token() -> str:
-            return tokens.resume(caller.account_id, (await core.store.window()).newest)
+            # What the hub has handed out lies at or before what the page will show: nothing can fall between.
+            return tokens.resume(caller.account_id, self._plane.hub.position)
 
         async def fetch(before_id: str, limit: int) -> list[tuple[str, bytes]]:
             return await core.store.messages(caller.scope, query, before_id, limit)

@@ -18,7 +18,7 @@ from controlplane.usecases.idempotency import RequestKey
 from controlplane.usecases.keys import KeyAuthenticator
 from controlplane.usecases.tokens import Tokens
 from controlplane.usecases.watch import EventHub
-from controlplane.wire.event import nested
+from controlplane.wire.event import nesting
 
 DEFAULT_CURRENCY = "USD"
 
@@ -48,7 +48,11 @@ def request_key(request: Any, call: Call) -> RequestKey:
 
 def joined(field_number: int, bodies: Iterable[bytes], rest: Message) -> bytes:
     """A page: stored messages in a repeated field, and the other fields from `rest`."""
-    return b"".join(nested(field_number, body) for body in bodies) + rest.SerializeToString()
+    parts: list[bytes] = []
+    for body in bodies:
+        parts += (nesting(field_number, len(body)), body)
+    parts.append(rest.SerializeToString())
+    return b"".join(parts)
 
 
 def found(body: bytes | None, resource: str, id: str) -> bytes:
