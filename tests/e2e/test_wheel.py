@@ -56,9 +56,10 @@ def test_the_wheel_runs_outside_the_clone(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert json.loads((state / "endpoints.json").read_text())["grpc"].startswith("127.0.0.1:")
+        where = "import controlplane, gpuplane.v1.instance_pb2 as p; print(controlplane.__file__, p.__file__)"
         maps = subprocess.run(
-            [sys.executable, "-P", "-c", "import controlplane, gpuplane.v1.instance_pb2 as p; print(controlplane.__file__, p.__file__)"],
-            env=environment | {"PYTHONPATH": str(unpacked)}, cwd=tmp_path, capture_output=True, text=True, check=True,
+            [sys.executable, "-P", "-c", where], env=environment | {"PYTHONPATH": str(unpacked)}, cwd=tmp_path,
+            capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
         assert maps.count(str(unpacked)) == 2
     finally:
