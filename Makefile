@@ -2,7 +2,7 @@
 PY      := .venv/bin/python
 EXTRAS  := dev,postgres,local-llm
 
-.PHONY: setup demo up test campaign chaos scale lint gen release
+.PHONY: setup demo up test campaign bench bench-peers chaos scale lint gen release
 
 setup: .stamps/setup ## venv, package, Envoy, sandbox tool; a second run skips what is there
 
@@ -32,6 +32,15 @@ chaos: setup ## kill -9 and freeze real planes under load
 
 scale: setup ## thousands of streams, hundreds of thousands of rows
 	$(PY) -m pytest -q -s -m scale tests/scale
+
+bench: setup .bench/venv/bin/py-spy ## what docs/performance.md shows; needs apt's nghttp2-client, Go, and etcd-server to compare
+	$(PY) -W ignore -m bench
+
+bench-peers: setup .bench/venv/bin/py-spy ## dstack on the same work, installed into .bench
+	$(PY) -W ignore -m bench peers
+
+.bench/venv/bin/py-spy: bench/requirements.txt
+	python3 -m venv .bench/venv && .bench/venv/bin/pip install -q -r bench/requirements.txt
 
 lint: setup ## style, types, arrows, protos, generated code
 	.venv/bin/ruff check . && .venv/bin/ruff format --check .

@@ -11,7 +11,7 @@ ln -sfn "$($bin/python -c 'import google.api, os; print(os.path.dirname(os.path.
 if [ "${1:-}" = --check ]; then
   $bin/buf lint
   $bin/buf format -d --exit-code proto
-  [ ! -f gen/released.binpb ] || $bin/buf breaking --against gen/released.binpb
+  [ ! -f gen/released.binpb ] || $bin/buf breaking gen/gpuplane.binpb --against gen/released.binpb
 fi
 
 out=$(mktemp -d)

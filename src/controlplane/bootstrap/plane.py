@@ -69,6 +69,7 @@ async def _prepare(settings: Settings, folder: StateFolder) -> None:
         logs.get("store").info("store.migrated", result=await migrate_store(settings, folder))
     store = await open_store(settings, MemoryBus(), Metrics())
     try:
+        await store.check()  # a database that takes no writes is said now, not by the first caller
         await first_account(store, folder)
         await release_held(store, holder_prefix(folder.host_id()))
     finally:
