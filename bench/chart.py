@@ -12,8 +12,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-OURS, TARGET = "#3b6ea5", "#c0392b"
-TARGETS = {"Get, SQLite": 1 / 0.80, "Get, PostgreSQL": 1 / 0.75, "REST Get through Envoy, SQLite": 2.0}
+OURS = "#3b6ea5"
 
 
 def _bars(axes: Any, names: list[str], values: list[float], title: str, colours: list[str] | None = None) -> None:
