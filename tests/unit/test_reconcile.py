@@ -10,6 +10,7 @@ import pytest
 from controlplane.domain import ids
 from controlplane.domain.billing import HOUR, SECOND, BillingKind, BillingPolicy, cost
 from controlplane.domain.errors import FailedPrecondition, OutOfRange, ResourceExhausted
+from controlplane.domain.instance import Instance
 from controlplane.domain.ledger import LedgerEntry, LedgerKind
 from controlplane.domain.operation import OperationState, Outcome
 from controlplane.domain.requirements import Requirements
@@ -396,6 +397,28 @@ async def test_a_copied_database_harms_nothing(lab: Lab) -> None:
         await sweeper.sweep()
     assert lab.instance(row.id).state is State.RUNNING
     assert lab.market.machines[row.machine_id].stop_at is None
+
+
+@in_virtual_time
+async def test_a_lost_hold_on_another_s_row_does_not_end_the_loop(lab: Lab) -> None:
+    lab.work()
+    row = await lab.running()
+    await asyncio.sleep(5)
+    worker = lab.tasks[0]
+    await lab.put(replace(lab.instance(row.id), label="gp-other-" + row.label.split("-", 2)[2]))
+    # Somebody else claims it between our claim and our word on it.
+    real = lab.core.store.get
+
+    async def get(scope: object, table: object, id: str) -> object:
+        found = await real(scope, table, id)  # type: ignore[call-overload]
+        if table is Instance and id == row.id:
+            item = lab.disk.table(WorkItem)[id]
+            lab.disk.table(WorkItem)[id] = replace(item, fence=item.fence + 1)
+        return found
+
+    lab.core.store.get = get  # type: ignore[method-assign, assignment]
+    await asyncio.sleep(60)
+    assert not worker.done()
 
 
 @in_virtual_time

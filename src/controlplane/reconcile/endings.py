@@ -12,8 +12,6 @@ from controlplane.usecases.core import Policy
 # google.rpc.Code numbers that operations may end with (gpuplane.v1.OperationError.code).
 CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNAVAILABLE = 1, 4, 8, 9, 14
 
-_CANCEL_REASONS = {"TERMINATED_BY_CALLER": "CANCELLED", "BUDGET_EXHAUSTED": "BUDGET_EXHAUSTED"}
-
 
 def fail(rows: Rows, policy: Policy, code: int, reason: str, message: str, *, gone: bool = False) -> None:
     """End against the wish. What is left at the provider is still returned, unless it is known to be gone."""
@@ -33,7 +31,7 @@ def terminated(rows: Rows, policy: Policy) -> None:
         row = row.to(State.TERMINATED, rows.now, row.stop_reason, row.stop_message)
     rows.instance = replace(row, gone_at=rows.now if row.label else row.gone_at, updated_at=rows.now)
     if rows.create is not None and not rows.create.done:
-        reason = _CANCEL_REASONS.get(row.stop_reason, row.stop_reason)
+        reason = "CANCELLED" if row.stop_reason == "TERMINATED_BY_CALLER" else row.stop_reason
         rows.create = rows.create.finish(
             OperationState.CANCELLED, rows.now, Failure(CANCELLED, reason, row.stop_message)
         )

@@ -152,10 +152,6 @@ class InstanceLoop:
             await self._drop(item)
             return
         tenure = Tenure(self._core, item, instance, self._times.lease_s)
-        if not self._core.issued(instance.label):
-            log.warning("loop.not_ours", instance=instance.id, label=instance.label)
-            await tenure.apply(nothing, due_in_s=NOT_OURS_S)
-            return
         task = asyncio.create_task(self._work(tenure, instance), name=f"work-{item.id}")
         self._active[item.id] = (tenure, task)
 
@@ -165,6 +161,11 @@ class InstanceLoop:
     async def _work(self, tenure: Tenure, instance: Instance) -> None:
         outcome = "failed"
         try:
+            if not self._core.issued(instance.label):
+                outcome = "not_ours"
+                log.warning("loop.not_ours", instance=instance.id, label=instance.label)
+                await tenure.apply(nothing, due_in_s=NOT_OURS_S)
+                return
             if lease.over(instance, self._core.clock.now()):
                 instance = await tenure.apply(lease.end_if_over)
             while (moved := await STEPS[instance.state](tenure, instance)) is not None:

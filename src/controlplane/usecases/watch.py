@@ -59,11 +59,10 @@ class Pending:
 class Subscription:
     """One stream's place in the log."""
 
-    def __init__(self, account_id: str, subject_id: str, key_id: str, position: int) -> None:
+    def __init__(self, account_id: str, subject_id: str, key_id: str) -> None:
         self.account_id = account_id
         self.subject_id = subject_id  # empty: the account's instances and budgets
         self.key_id = key_id
-        self.position = position  # everything up to here was queued or does not concern this stream
         self.ended: tuple[str, str] | None = None
         self._queue: deque[Pending] = deque()
         self._limit = MAX_PENDING
@@ -223,7 +222,7 @@ class EventHub:
 
     async def subscribe(self, caller: Principal, subject_id: str, after: int) -> Subscription:
         """A stream's place, caught up to the hub's position. Close it with `unsubscribe`."""
-        subscription = Subscription(caller.account_id, subject_id, caller.key_id, after)
+        subscription = Subscription(caller.account_id, subject_id, caller.key_id)
         await self.pump()
         while True:
             oldest = self._recent[0].event.seq if self._recent else self._position + 1
