@@ -44,11 +44,11 @@ from controlplane.ports.store import Get, Store, Transaction, UnitOfWork
 from controlplane.reconcile.loop import InstanceLoop
 from controlplane.usecases import instances
 from controlplane.usecases.core import Core, Policy
+from controlplane.usecases.hub import EventHub
 from controlplane.usecases.idempotency import RequestKey
 from controlplane.usecases.keys import KeyAuthenticator
 from controlplane.usecases.offerbook import OfferBook
 from controlplane.usecases.tokens import Tokens
-from controlplane.usecases.watch import EventHub
 from controlplane.wire import event as stream_messages
 
 LAUNCH_S = 0.05

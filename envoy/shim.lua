@@ -12,10 +12,16 @@ local DROP = {
 function envoy_on_request(h)
   local headers = h:headers()
   headers:remove("x-dialect") -- a caller's own value would make the server answer in another shape
-  headers:remove("x-envoy-original-method") -- or a write would be tried again, as reads are
-  headers:remove("x-envoy-original-path") -- or the access log would show it
+  headers:remove("x-envoy-original-method") -- or the access log would show them
+  headers:remove("x-envoy-original-path")
   local dialect = h:filterContext():get("dialect")
-  if dialect then headers:add("x-dialect", dialect) end
+  if dialect then
+    headers:add("x-dialect", dialect)
+    if headers:get(":method") == "GET" then -- a read may be tried again whatever became of it
+      headers:replace("x-envoy-retry-on", "connect-failure,refused-stream,reset")
+      headers:replace("x-envoy-retry-grpc-on", "unavailable")
+    end
+  end
   local id = headers:get("x-request-id") -- a caller's id is kept, but nothing that could disturb a log
   if id and (#id > 128 or string.find(id, "[^%w%._-]")) then
     headers:replace("x-request-id", string.sub(string.gsub(id, "[^%w%._-]", "_"), 1, 128))

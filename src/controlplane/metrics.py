@@ -5,7 +5,13 @@ Names that begin with `gpu_` are those that GPU Shopper documents; dashboards bu
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from controlplane.ports.meter import Count, Timing
 
@@ -15,30 +21,48 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class RpcMeter:
-    """Counts of one rpc. Label look-ups are kept: they cost more than counting."""
+    """Counts of one rpc, as plain numbers: the library's objects lock, and cost a call more than all of its limits.
 
-    __slots__ = ("_counter", "_counts", "_label", "_observe", "closed", "opened")
+    Used on the loop's thread only; a scrape from another one may see a call counted and not yet timed.
+    """
 
-    def __init__(self, metrics: Metrics, label: str) -> None:
-        self._label = label
-        self._counter = metrics.rpcs
-        self._counts = {"OK": metrics.rpcs.labels(label, "OK").inc}
-        self._observe = metrics.rpc_seconds.labels(label).observe
-        streams = metrics.streams_open.labels(label)
+    __slots__ = ("buckets", "closed", "counts", "opened", "seconds")
+
+    def __init__(self, streams: Gauge) -> None:
+        self.counts = {"OK": 0}
+        self.buckets = [0] * (len(_FAST) + 1)
+        self.seconds = 0.0
         self.opened = streams.inc
         self.closed = streams.dec
 
     def count(self, code: str) -> None:
         """Count a call by its code."""
-        inc = self._counts.get(code)
-        if inc is None:
-            inc = self._counts[code] = self._counter.labels(self._label, code).inc
-        inc()
+        self.counts[code] = self.counts.get(code, 0) + 1
 
     def done(self, code: str, seconds: float) -> None:
         """Count a call and how long it took."""
-        self.count(code)
-        self._observe(seconds)
+        self.counts[code] = self.counts.get(code, 0) + 1
+        self.buckets[bisect_left(_FAST, seconds)] += 1
+        self.seconds += seconds
+
+
+class _RpcCollector(Collector):
+    """Shows the meters at a scrape."""
+
+    def __init__(self, meters: dict[str, RpcMeter]) -> None:
+        self._meters = meters
+
+    def collect(self) -> Iterator[Metric]:
+        """See Collector."""
+        calls = CounterMetricFamily("gpuplane_rpcs", "Calls ended, by method and code.", labels=("method", "code"))
+        times = HistogramMetricFamily("gpuplane_rpc_seconds", "Duration of unary calls.", labels=("method",))
+        for label, meter in list(self._meters.items()):
+            for code, count in list(meter.counts.items()):
+                calls.add_metric((label, code), count)
+            sums = zip((*map(str, _FAST), "+Inf"), accumulate(meter.buckets), strict=True)
+            times.add_metric((label,), list(sums), meter.seconds)
+        yield calls
+        yield times
 
 
 class Metrics:
@@ -50,12 +74,7 @@ class Metrics:
         self._rpc_meters: dict[str, RpcMeter] = {}
 
         # The API.
-        self.rpcs = Counter(
-            "gpuplane_rpcs_total", "Calls ended, by method and code.", ("method", "code"), registry=registry
-        )
-        self.rpc_seconds = Histogram(
-            "gpuplane_rpc_seconds", "Duration of unary calls.", ("method",), buckets=_FAST, registry=registry
-        )
+        registry.register(_RpcCollector(self._rpc_meters))
         self.streams_open = Gauge("gpuplane_streams_open", "Open streams.", ("method",), registry=registry)
 
         # The process and its store.
@@ -142,7 +161,7 @@ class Metrics:
         """The meter of one rpc, made once."""
         meter = self._rpc_meters.get(label)
         if meter is None:
-            meter = self._rpc_meters[label] = RpcMeter(self, label)
+            meter = self._rpc_meters[label] = RpcMeter(self.streams_open.labels(label))
         return meter
 
     def exposition(self) -> bytes:

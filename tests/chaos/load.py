@@ -19,7 +19,7 @@ MOST_LIVE = 40
 REST_S = 0.5  # the least that a machine is left alone before its end is asked for
 CALL_S = 3.0
 PATIENCE_S = 120.0
-UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class Load:

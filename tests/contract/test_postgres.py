@@ -788,7 +788,7 @@ async def test_a_full_disk(stores: Stores) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "expected"), [("claim", 5), ("renew", 5), ("step", 13), ("create", 13)]
+    ("what", "expected"), [("claim", 6), ("renew", 4), ("step", 7), ("create", 7)]
 )  # fmt: skip
 async def test_round_trips_of_a_batch(stores: Stores, what: str, expected: int) -> None:
     """They are what a commit costs besides the disk; more of them want a reason."""

@@ -158,6 +158,28 @@ async def test_a_batch_is_decided_in_order_each_on_the_last(store: Store) -> Non
     assert [e.seq for e in await store.events(0, 100)] == list(range(1, 10))
 
 
+async def test_each_row_of_a_batch_keeps_what_its_unit_left_alone(store: Store) -> None:
+    await put(store, instance(seen_at=5, labels={"a": "1"}), instance("inst_2", seen_at=6, labels={"b": "2"}))
+    await asyncio.gather(
+        change(store, Instance, "inst_1", lambda r: replace(r, labels={"c": "3"})),
+        change(store, Instance, "inst_2", lambda r: replace(r, seen_at=None)),
+    )
+    first, second = await store.get(A, Instance, "inst_1"), await store.get(A, Instance, "inst_2")
+    assert first == instance(seen_at=5, labels={"c": "3"}, revision=2)
+    assert second == instance("inst_2", labels={"b": "2"}, revision=1)
+
+
+async def test_a_row_comes_back_as_it_was_committed(store: Store) -> None:
+    def renamed(tx: Transaction) -> Instance:
+        row = replace(tx.get(Instance, "inst_1") or instance(), name="box")
+        tx.put(row)
+        return row
+
+    await put(store, instance())
+    assert (await store.run(UnitOfWork(ALL, [Get(Instance, "inst_1")], renamed))).revision == 2
+    assert (await store.run(UnitOfWork(ALL, [Get(Instance, "inst_1")], renamed))).revision == 2  # nothing changed
+
+
 async def test_one_refusal_harms_no_neighbour_and_changes_nothing(store: Store) -> None:
     await put(store, instance(), instance("inst_2"))
 
@@ -279,6 +301,17 @@ async def test_work_is_claimed_once_oldest_first_and_again_after_its_lease(store
     item = await store.get(ALL, WorkItem, "a")
     assert item is not None
     assert item.fence == 2
+
+
+async def test_work_comes_with_its_instances_and_their_operations(store: Store) -> None:
+    await put(store, instance("inst_1"), operation("op-inst_1"), instance("inst_2"))
+    await put(store, WorkItem("inst_1", START), WorkItem("inst_2", START), WorkItem("inst_gone", START))
+
+    def found(tx: Transaction) -> list[tuple[int | None, bool]]:
+        rows = [(tx.get(Instance, item.id), tx.get(Operation, f"op-{item.id}")) for item in tx.due()]
+        return [(row.revision if row else None, made is not None) for row, made in rows]
+
+    assert await store.run(UnitOfWork(ALL, [Due(10)], found)) == [(1, True), (1, False), (None, False)]
 
 
 async def test_a_claim_honours_provider_limits_and_hosts(store: Store) -> None:

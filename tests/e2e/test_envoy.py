@@ -12,6 +12,7 @@ import signal
 import socket
 import ssl
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -237,9 +238,43 @@ async def test_reads_are_tried_again_and_writes_are_not(edge: Edge) -> None:
     assert edge.server.calls == ["GetInstance"] * 3
     edge.server.calls.clear()
     edge.server.unavailable = 2
-    answer = await edge.call("POST", "/gpuplane/v1/instances", {}, x_envoy_original_method="GET")
+    asked = {"x_envoy_original_method": "GET", "x_envoy_retry_on": "reset", "x_envoy_retry_grpc_on": "unavailable"}
+    answer = await edge.call("POST", "/gpuplane/v1/instances", {}, **asked)  # callers cannot ask for it
     assert_refused(answer, 503, 14, "STORE_UNAVAILABLE")
     assert edge.server.calls == ["CreateInstance"]
+
+
+async def test_calls_that_meet_a_stop_are_never_told_that_they_were_cancelled(edge: Edge) -> None:
+    """gRPC says CANCELLED of a call that arrives while the server shuts down; a caller would not try that again."""
+    ends: Counter[object] = Counter()
+    stop = asyncio.Event()
+
+    async def by_grpc(stub: Any) -> None:
+        while not stop.is_set():
+            try:
+                await stub.CreateInstance(instance_service_pb2.CreateInstanceRequest())
+                ends["grpc", "OK"] += 1
+            except grpc.aio.AioRpcError as error:
+                ends["grpc", error.code().name] += 1
+                await asyncio.sleep(0.02)
+
+    async def by_rest() -> None:
+        while not stop.is_set():
+            ends["rest", (await edge.call("POST", "/gpuplane/v1/instances", {})).status] += 1
+
+    async with grpc.aio.insecure_channel(edge.target) as channel:
+        stub = instance_service_pb2_grpc.InstancesStub(channel)
+        calls = [asyncio.create_task(by_grpc(stub)) for _ in range(60)]
+        calls += [asyncio.create_task(by_rest()) for _ in range(20)]
+        for _ in range(3):
+            await asyncio.sleep(0.3)
+            await edge.server.stop()
+            edge.server = Server(edge.server.socket)
+            await edge.server.start()
+        stop.set()
+        await asyncio.gather(*calls)
+    await edge.server.stop()
+    assert ends.keys() == {("grpc", "OK"), ("grpc", "UNAVAILABLE"), ("rest", 200), ("rest", 503)}, ends
 
 
 # --- streams

@@ -25,7 +25,6 @@ from controlplane.domain.operation import Operation, OperationKind, OperationSta
 from controlplane.domain.state import State
 from controlplane.domain.work import WorkItem
 from controlplane.wire.event import instance_event, nested
-from controlplane.wire.instance import instance_message
 from tests.support.fakes import SECOND
 
 DAY = 86_400 * SECOND
@@ -165,7 +164,7 @@ def _events(database: sqlite3.Connection, sql: Statements, filled: Filled, now: 
     bodies = []
     for values in found:
         row = codec.decode(values)
-        bodies.append((row.account_id, row.id, instance_event(instance_message(row), "", now, State.STARTING)))
+        bodies.append((row.account_id, row.id, instance_event(build_message(row) or b"", "", now, State.STARTING)))
     first = int(database.execute("SELECT coalesce(max(seq), 0) FROM events").fetchone()[0]) + 1
 
     def bound() -> Iterator[tuple[Any, ...]]:

@@ -29,10 +29,10 @@ from controlplane.ports.store import Due, Get, InstanceQuery, Transaction, UnitO
 from controlplane.reconcile.sweep import Sweeper
 from controlplane.usecases import watch
 from controlplane.usecases.core import Core, Policy
+from controlplane.usecases.hub import EventHub
 from controlplane.usecases.keys import KeyAuthenticator
 from controlplane.usecases.offerbook import OfferBook
 from controlplane.usecases.tokens import Tokens
-from controlplane.usecases.watch import EventHub
 from controlplane.wire import event as stream_messages
 from tests.scale.filled import DAY, DEPLOYMENT, PROVIDERS, Filled, Size, fill
 from tests.scale.measure import measured
@@ -289,7 +289,7 @@ async def test_a_watch_from_an_old_token(year: Year, store: SqliteStore) -> None
     async with measured(f"resuming {window.newest - window.oldest + 1} events back"):
         await anext(stream)
     async with measured("reading what it holds"):
-        while not all(subscription.idle for subscription in hub._all()):
+        while not all(subscription.idle for subscription in hub._subscriptions):
             event = watch_pb2.InstanceEvent.FromString(await anext(stream))
             seq = hub.tokens.read_resume(event.resume_token, account)
             assert seq >= last, "tokens never fall"

@@ -33,9 +33,6 @@ from tests.support.postgres import PostgresServer
 WRITERS = 16
 CONNECTIONS = 4  # per server; one alone would make its window the test's subject
 ATTEMPT_S = 120.0
-WAVE = 5000
-"""Streams opened at once. Of 20,000 at once on PostgreSQL some wait past the patience of its reads and are refused."""
-WAVE_S = 6.0
 WATCH = "/gpuplane.v1.Instances/WatchInstance"
 WATCH_ALL = "/gpuplane.v1.Instances/WatchInstances"
 UPDATE = "/gpuplane.v1.Instances/UpdateInstance"
@@ -253,8 +250,7 @@ async def storm(plane: Plane, ids: list[str], seconds: float, gap_s: float) -> N
         print(f"\n{len(ids)} streams, {len(servers)} server process(es)")
         memory, cpu = _memory(servers), _cpu(servers)
         streams = [Follower(client, n, id) for n, id in enumerate(ids)]
-        for first in range(0, len(streams), WAVE):
-            await opened(streams[first : first + WAVE], "at once")
+        await opened(streams, "at once")
         print(
             f"  memory per stream: {(_memory(servers) - memory) / len(ids) / 1024:.1f} KiB;"
             f" CPU per stream to open: {(_cpu(servers) - cpu) / len(ids) * 1e6:.0f} us"
@@ -286,10 +282,8 @@ async def storm(plane: Plane, ids: list[str], seconds: float, gap_s: float) -> N
         await asyncio.gather(*(follower.close() for follower in streams))
         await asyncio.sleep(gap_s / 2)
         began = time.monotonic()
-        for first in range(0, len(streams), WAVE):
-            await asyncio.sleep(WAVE_S if first else 0)
-            for follower in streams[first : first + WAVE]:
-                follower.open()
+        for follower in streams:
+            follower.open()
         await writing
         await caught_up(streams, writers.newest, "reopened streams")
         print(f"  the storm: all reopened and level {time.monotonic() - began:.1f} s after it began")

@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from controlplane.adapters.store import batch
+from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Outcome
+from controlplane.domain.principal import ALL
 from controlplane.domain.work import WorkItem
 from controlplane.ports.provider import Destruction
+from controlplane.ports.store import Transaction, UnitOfWork
 from controlplane.reconcile import allocate, endings, loop, posting, sweep
 from tests.simulation.run import Simulation
 
@@ -58,13 +61,19 @@ def _no_lookup(original: Any) -> Any:
 
 
 def _lost_work(original: Any) -> Any:
-    async def begin(self: Any, item: WorkItem) -> None:
-        if item.fence % 7:
-            await original(self, item)
-        else:
-            await self._drop(item)
+    async def claim(self: Any) -> list[tuple[Any, Instance]]:
+        claimed: list[tuple[Any, Instance]] = await original(self)
+        lost = {tenure.id for tenure, _ in claimed if tenure.fence % 7 == 0}
 
-    return begin
+        def drop(tx: Transaction) -> None:
+            for id in lost:
+                tx.delete(WorkItem, id)
+
+        if lost:
+            await self._core.store.run(UnitOfWork(ALL, [], drop))
+        return [(tenure, instance) for tenure, instance in claimed if tenure.id not in lost]
+
+    return claim
 
 
 def _lying_destroy(original: Any) -> Any:
@@ -96,7 +105,7 @@ def _silent_change(original: Any) -> Any:
     ("where", "name", "bug", "caught_by"),
     [
         (allocate, "_settle", _no_lookup, "no_double_machine"),
-        (loop.InstanceLoop, "_begin", _lost_work, "no_lost_operation"),
+        (loop.InstanceLoop, "_claim", _lost_work, "no_lost_operation"),
         (loop, "stop", _lying_destroy, "no_untracked_machine"),
         (posting, "_post_charge", _forgetful_meter, "ledgers_equal_events"),
         (batch._Batch, "_event", _silent_change, "events_tell_all"),

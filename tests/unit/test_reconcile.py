@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from controlplane.adapters.store.batch import Changes
 from controlplane.domain import ids
 from controlplane.domain.billing import HOUR, SECOND, BillingKind, BillingPolicy, cost
-from controlplane.domain.errors import FailedPrecondition, OutOfRange, ResourceExhausted
+from controlplane.domain.errors import FailedPrecondition, OutOfRange, ResourceExhausted, Unavailable
 from controlplane.domain.instance import Instance
 from controlplane.domain.ledger import LedgerEntry, LedgerKind
 from controlplane.domain.operation import OperationState, Outcome
@@ -20,6 +22,7 @@ from controlplane.ports.provider import (
     Ambiguous,
     AuthFailed,
     CreatedButUnusable,
+    LaunchSpec,
     MachineStatus,
     ProviderError,
     RateLimited,
@@ -27,7 +30,7 @@ from controlplane.ports.provider import (
     Stockout,
     TooDear,
 )
-from controlplane.reconcile.loop import InstanceLoop
+from controlplane.reconcile.loop import InstanceLoop, LoopTimes
 from controlplane.reconcile.sweep import Sweeper
 from controlplane.usecases import instances, operations
 from controlplane.usecases.idempotency import RequestKey
@@ -50,6 +53,35 @@ async def test_a_machine_is_usable_as_soon_as_it_answers(lab: Lab) -> None:
     assert [step.name for step in operation.steps] == ["allocate", "start", "ready"]
     assert [a.outcome for a in operation.attempts] == [Outcome.CREATED]
     assert (row.ssh_host, row.ssh_port, row.ssh_host_key) == ("host", 22, "ssh-ed25519 host")
+
+
+@in_virtual_time
+async def test_a_light_operation_is_five_commits_and_no_read_of_its_rows(lab: Lab) -> None:
+    lab.worker = InstanceLoop(lab.core, "worker", LoopTimes(renew_s=5.0))  # no renewal among the commits
+    store: Any = lab.core.store
+    commits, write, make = 0, store._write, lab.market.make
+
+    def counted(changes: Changes) -> None:
+        nonlocal commits
+        commits += not changes.empty
+        write(changes)
+
+    def ready(spec: LaunchSpec) -> SimMachine:
+        machine = make(spec)
+        machine.ready_at = machine.made_at
+        return machine
+
+    async def unreadable(*_: object) -> None:
+        raise Unavailable("a read after the claim would leave its items to their leases")
+
+    store._write, store.get, lab.market.make = counted, unreadable, ready  # type: ignore[method-assign]
+    lab.work()
+    row = await lab.running()
+    assert row.seen_at == row.run_at
+    await asyncio.sleep(0.2)
+    assert commits == 5  # create, claim, attempt, machine, RUNNING; and no look at once after that
+    await asyncio.sleep(lab.provider.capabilities.steady_poll_s)
+    assert (lab.instance(row.id).seen_at or 0) > (row.seen_at or 0)
 
 
 @in_virtual_time

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from controlplane.adapters.bus.memory import MemoryBus
 from controlplane.api.interceptors.limits import KeyLimits, Limits
+from controlplane.bootstrap.plane import Worker
+from controlplane.bootstrap.replica import Replica, holder_name
+from controlplane.bootstrap.stores import migrate_store, open_store
+from controlplane.domain.billing import SECOND
 from controlplane.domain.errors import ResourceExhausted
+from controlplane.domain.principal import ALL
 from controlplane.domain.state import State
 from controlplane.domain.work import WorkItem
+from controlplane.metrics import Metrics
+from controlplane.ports.store import Transaction, UnitOfWork
 from controlplane.reconcile.replicas import Roster
+from controlplane.settings import Settings
+from controlplane.state_folder import StateFolder
 from tests.support.lab import Lab, in_virtual_time
 
 
@@ -62,3 +76,46 @@ def test_a_share_of_the_rate_is_that_part_of_it() -> None:
     except ResourceExhausted:
         pass
     assert taken == 4
+
+
+async def test_what_a_dead_server_process_held_is_free_at_once(tmp_path: Path) -> None:
+    settings = Settings(state=tmp_path / "state")
+    folder = StateFolder(settings.state)
+    folder.acquire()
+    await migrate_store(settings, folder)
+    store = await open_store(settings, MemoryBus(), Metrics())
+    dead, alive = holder_name(folder.host_id(), 1), holder_name(folder.host_id(), 0)
+
+    def claim(tx: Transaction) -> None:
+        for id, holder in (("inst_1", dead), ("inst_2", alive), ("inst_3", "other-host/1-00000000")):
+            tx.put(WorkItem(id, tx.now).claimed(holder, tx.now, 6 * SECOND))
+
+    await store.run(UnitOfWork(ALL, [], claim))
+    await Worker(settings, folder, 1)._release(dead)
+    rows = {id: await store.get(ALL, WorkItem, id) for id in ("inst_1", "inst_2", "inst_3")}
+    assert {id: row.holder for id, row in rows.items() if row} == {
+        "inst_1": "", "inst_2": alive, "inst_3": "other-host/1-00000000",
+    }  # fmt: skip
+    due_in = await store.due_in("")
+    assert due_in is not None
+    assert due_in <= 0
+    await store.close()
+    folder.release()
+
+
+async def test_a_server_process_that_ends_late_leaves_its_successor_the_socket(tmp_path: Path) -> None:
+    settings = Settings(state=tmp_path / "state", local=False)
+    folder = StateFolder(settings.state)
+    folder.acquire()
+    await migrate_store(settings, folder)
+    socket = tmp_path / "server-0.sock"
+    late = await Replica.build(settings, folder, socket, "h/0-a")
+    await late.start()
+    successor = await Replica.build(settings, folder, socket, "h/0-b")
+    await successor.start()
+    await late.stop()
+    async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    await successor.stop()
+    folder.release()

@@ -21,10 +21,11 @@ from controlplane.domain.principal import ALL, SCOPES, Principal
 from controlplane.domain.state import State
 from controlplane.ports.bus import Topic
 from controlplane.ports.store import Get, UnitOfWork
-from controlplane.usecases import watch
+from controlplane.usecases import backlog, hub, subscriptions, watch
+from controlplane.usecases.backlog import Recent, Shared
+from controlplane.usecases.hub import EventHub
 from controlplane.usecases.keys import KeyAuthenticator
 from controlplane.usecases.tokens import Tokens
-from controlplane.usecases.watch import EventHub
 from controlplane.wire import event as stream_messages
 from tests.support.fakes import SECOND, START, FakeClock, FakeIds, instance, operation
 
@@ -153,7 +154,7 @@ async def test_a_reader_that_keeps_up_gets_every_event_in_order(world: World) ->
 async def test_a_slow_reader_gets_the_newest_state_of_every_instance(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "MAX_PENDING", 20)
+    monkeypatch.setattr(subscriptions, "MAX_PENDING", 20)
     ids = [f"inst_{n}" for n in range(5)]
     await world.put(*(instance(id) for id in ids))
     reader = world.all()
@@ -163,7 +164,7 @@ async def test_a_slow_reader_gets_the_newest_state_of_every_instance(
         for id in ids:
             await world.rename(id, str(n))
         await world.hub.pump()
-    (subscription,) = world.hub._all()
+    (subscription,) = world.hub._open
     assert len(subscription._queue) <= 40, "the queue is bounded however long the reader sleeps"
     seen: dict[str, list[Any]] = {id: [] for id in ids}
     tokens = []
@@ -203,7 +204,7 @@ async def _drain(reader: Reader) -> list[Any]:
 
 async def test_the_token_of_a_coalesced_stream_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """After each single message, a new stream from its token delivers the newest of everything not seen yet."""
-    monkeypatch.setattr(watch, "MAX_PENDING", 4)
+    monkeypatch.setattr(subscriptions, "MAX_PENDING", 4)
     await world.put(instance("inst_a"), instance("inst_b"), instance("inst_c"))
     reader = world.all()
     await reader.next()
@@ -232,7 +233,7 @@ async def test_the_token_of_a_coalesced_stream_loses_nothing(world: World, monke
 async def test_resuming_from_memory_and_from_the_log(
     world: World, monkeypatch: pytest.MonkeyPatch, remembered: int
 ) -> None:
-    monkeypatch.setattr(world.hub, "_recent", type(world.hub._recent)(maxlen=remembered))
+    monkeypatch.setattr(world.hub, "_recent", Recent(remembered))
     await world.put(instance("inst_1"), instance("inst_b", "acct_b"))
     reader = world.all()
     token = (await reader.next()).resume_token
@@ -247,6 +248,73 @@ async def test_resuming_from_memory_and_from_the_log(
     half = world.all(events[9].resume_token)
     await half.next()
     assert [event.instance.name for event in await half.take(10)] == [str(n) for n in range(10, 20)]
+
+
+class CountingStore(MemoryStore):
+    """Counts the reads of the log."""
+
+    reads = 0
+
+    async def events(self, after_seq: int, limit: int) -> list[Any]:
+        type(self).reads += 1
+        await asyncio.sleep(0.001)
+        return await super().events(after_seq, limit)
+
+
+async def test_streams_that_come_back_together_read_the_log_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred streams of an instance each, resuming from before what memory holds."""
+    monkeypatch.setattr(world.hub, "_recent", Recent(5))
+    monkeypatch.setattr(backlog, "PAGE", 100)
+    ids = [f"inst_{n}" for n in range(100)]
+    await world.put(*(instance(id) for id in ids))
+    token = world.tokens.resume("acct_a", await world.newest())
+    for name in ("one", "two"):
+        for id in ids:
+            await world.rename(id, name)
+    await world.hub.pump()
+    monkeypatch.setattr(world.store, "__class__", CountingStore)
+    readers = [world.one(id, token) for id in ids]
+    got = await asyncio.gather(*(reader.take(2) for reader in readers))
+    assert {tuple(event.instance.name for event in events) for events in got} == {("one", "two")}
+    assert CountingStore.reads <= 4
+    await asyncio.gather(*(reader.close() for reader in readers))
+
+
+async def test_a_replay_that_retention_overtakes_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.put(instance("inst_1"))
+    token = world.tokens.resume("acct_a", await world.newest())
+    for n in range(20):
+        await world.rename("inst_1", str(n))
+    await world.hub.pump()
+    monkeypatch.setattr(world.hub, "_recent", Recent(5))
+    after = await world.hub.resume_point("acct_a", token)
+    world.clock.advance(100)
+    await world.store.expire(world.clock.now(), 3, 1000)
+    subscription = await world.hub.subscribe(ALICE, "", after)
+    assert subscription.ended is not None
+    assert subscription.ended[0] == "RESYNC"
+    world.hub.unsubscribe(subscription)
+
+
+async def test_shared_work_is_never_older_than_the_asking() -> None:
+    runs = 0
+
+    async def work() -> int:
+        nonlocal runs
+        runs += 1
+        mine = runs
+        await asyncio.sleep(0.01)
+        return mine
+
+    shared = Shared(work)
+    first = [asyncio.create_task(shared()) for _ in range(5)]
+    await asyncio.sleep(0.005)
+    later = [asyncio.create_task(shared()) for _ in range(5)]
+    await asyncio.sleep(0)
+    first[0].cancel()
+    later[0].cancel()
+    assert await asyncio.gather(*first[1:]) == [1] * 4
+    assert await asyncio.gather(*later[1:]) == [2] * 4, "one that had begun before they asked will not do"
 
 
 async def test_no_gap_between_subscribing_and_pumping(world: World) -> None:
@@ -458,7 +526,7 @@ async def test_ends_in_band(world: World, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["all", "one", "operation"])
 async def test_a_revoked_key_ends_its_streams_only(world: World, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr(watch, "KEY_CHECK_S", 0.01)
+    monkeypatch.setattr(hub, "KEY_CHECK_S", 0.01)
     keys = [ApiKey(id, "acct_a", "k", "gp", id * 8, tuple(SCOPES), START) for id in ("key_a", "key_other")]
     await world.put(instance("inst_1"), operation("op-1"), *keys)
     opened = {"all": world.all, "one": lambda: world.one("inst_1"), "operation": lambda: world.operation("op-1")}

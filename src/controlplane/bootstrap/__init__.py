@@ -7,6 +7,8 @@ import os
 import sqlite3
 import sys
 
+import uvloop
+
 from controlplane import logs, tracing
 from controlplane.adapters.store.schema import SchemaError
 from controlplane.domain.errors import PlaneError
@@ -22,7 +24,7 @@ def run_up(settings: Settings) -> int:
     logs.setup(settings.log_level)
     os.umask(0o077)  # nothing in the state folder is for others
     try:
-        return asyncio.run(up(settings))
+        return uvloop.run(up(settings))
     except (StartError, SchemaError, EdgeError, SettingsError, PlaneError, tracing.TracingError) as error:
         print(f"gpuplane: {error}", file=sys.stderr)
         return 1

@@ -13,16 +13,17 @@ from pathlib import Path
 from controlplane import logs, resources
 from controlplane.adapters.bus.memory import MemoryBus
 from controlplane.adapters.store.schema import database_path
-from controlplane.bootstrap.replica import DIALECTS, Replica, holder_prefix, package_version
+from controlplane.bootstrap.replica import DIALECTS, Replica, holder_name, holder_prefix, package_version
 from controlplane.bootstrap.stores import first_account, is_current, migrate_store, open_store
 from controlplane.dialect import CANONICAL
+from controlplane.domain.errors import PlaneError
 from controlplane.edge.descriptors import strip_comments
 from controlplane.edge.process import end_stale
 from controlplane.edge.render import EdgeConfig, Tls
 from controlplane.edge.runtime import runtime_folder
 from controlplane.edge.supervisor import Addresses, EnvoySupervisor
 from controlplane.metrics import Metrics
-from controlplane.reconcile.loop import release_held
+from controlplane.reconcile.loop import LoopTimes, release_held
 from controlplane.settings import Settings
 from controlplane.state_folder import StartError, StateFolder
 
@@ -154,12 +155,13 @@ class Plane:
         """Serve, then open the edge."""
         settings = self._settings
         if settings.processes == 1:
+            holder = holder_name(self._folder.host_id(), 0)
             self._replica = await Replica.build(
-                settings, self._folder, socket_of(self._runtime, 0), edge=self._edge.healthy
+                settings, self._folder, socket_of(self._runtime, 0), holder, edge=self._edge.healthy
             )
             await self._replica.start()
         else:
-            self._workers = [Worker(settings, self._folder.path, n) for n in range(settings.processes)]
+            self._workers = [Worker(settings, self._folder, n) for n in range(settings.processes)]
             await asyncio.gather(*(worker.start() for worker in self._workers))
         addresses = await self._edge.start()
         if self._replica is not None:
@@ -184,9 +186,11 @@ class Worker:
     It reads its settings from stdin and ends at the end of that file: so it never outlives this process for long.
     """
 
-    def __init__(self, settings: Settings, state: Path, index: int) -> None:
-        self._order = json.dumps({"settings": settings.model_dump_json(), "state": str(state), "index": index})
+    def __init__(self, settings: Settings, folder: StateFolder, index: int) -> None:
+        self._settings = settings
+        self._folder = folder
         self._index = index
+        self._holder = ""  # the name under which its present life holds leases
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
@@ -198,13 +202,18 @@ class Worker:
         self._keeper = asyncio.create_task(self._keep_running(), name=f"worker-{self._index}")
 
     async def _launch(self) -> None:
+        self._holder = holder_name(self._folder.host_id(), self._index)
+        order = {
+            "settings": self._settings.model_dump_json(), "state": str(self._folder.path), "index": self._index,
+            "holder": self._holder,
+        }  # fmt: skip
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "controlplane.bootstrap.worker",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(self._order.encode() + b"\n")
+        process.stdin.write(json.dumps(order).encode() + b"\n")
         try:
             async with asyncio.timeout(WORKER_START_S):
                 line = (await process.stdout.readline()).decode().strip()
@@ -222,13 +231,30 @@ class Worker:
                 return
             delay = RESTART_DELAYS_S[min(deaths, len(RESTART_DELAYS_S) - 1)]
             self._log.error("worker died and is started again", index=self._index, exit_code=code, delay_s=delay)
-            await asyncio.sleep(delay)
-            try:
-                await self._launch()
-                deaths = 0
-            except (StartError, OSError) as error:
-                deaths += 1
-                self._log.error("worker did not start", index=self._index, error=str(error))
+            _, started = await asyncio.gather(self._release(self._holder), self._relaunch(delay))
+            deaths = 0 if started else deaths + 1
+
+    async def _relaunch(self, delay_s: float) -> bool:
+        await asyncio.sleep(delay_s)
+        try:
+            await self._launch()
+        except (StartError, OSError) as error:
+            self._log.error("worker did not start", index=self._index, error=str(error))
+            return False
+        return True
+
+    async def _release(self, dead: str) -> None:
+        """Let the other processes go on at once with what a dead life held. It is only haste: without it they do when
+        the leases run out, so there is no use in trying for longer than that."""
+        try:
+            async with asyncio.timeout(LoopTimes().lease_s):
+                store = await open_store(self._settings, MemoryBus(), Metrics())
+                try:
+                    await release_held(store, dead)
+                finally:
+                    await store.close()
+        except (PlaneError, TimeoutError) as error:
+            self._log.warning("worker's leases run out by themselves", index=self._index, error=str(error))
 
     def say_goodbye(self) -> None:
         """Ask it to end its streams; it goes on answering until `stop`."""

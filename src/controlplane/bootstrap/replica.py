@@ -37,10 +37,10 @@ from controlplane.reconcile.sweep import Sweeper, expire_records, refresh_offers
 from controlplane.settings import Settings
 from controlplane.state_folder import StartError, StateFolder
 from controlplane.usecases.core import Core, Policy
+from controlplane.usecases.hub import EventHub
 from controlplane.usecases.keys import KeyAuthenticator
 from controlplane.usecases.offerbook import OfferBook
 from controlplane.usecases.tokens import Tokens
-from controlplane.usecases.watch import EventHub
 from controlplane.vitals import ProcessVitals
 from controlplane.wire import event as stream_messages
 
@@ -103,12 +103,17 @@ def holder_prefix(host_id: str) -> str:
     return f"{host_id}/"
 
 
+def holder_name(host_id: str, index: int) -> str:
+    """A lease holder's name for one life of one server process."""
+    return f"{holder_prefix(host_id)}{index}-{os.urandom(4).hex()}"
+
+
 class Replica:
     """One server. `index` 0 also sweeps and expires records for the host's other processes."""
 
     @classmethod
     async def build(
-        cls, settings: Settings, folder: StateFolder, socket: Path, index: int = 0,
+        cls, settings: Settings, folder: StateFolder, socket: Path, holder: str, index: int = 0,
         edge: Callable[[], Awaitable[bool]] | None = None,
     ) -> Replica:  # fmt: skip
         """Open the store and compose everything; nothing acts yet."""
@@ -116,11 +121,12 @@ class Replica:
         store = await open_store(settings, bus, metrics)
         deployment_id = await settle_deployment(store, folder)
         return cls(
-            settings, folder, socket, index, edge, bus, metrics, store, deployment_id, (await store.info()).epoch
-        )
+            settings, folder, socket, holder, index, edge, bus, metrics, store, deployment_id,
+            (await store.info()).epoch,
+        )  # fmt: skip
 
     def __init__(
-        self, settings: Settings, folder: StateFolder, socket: Path, index: int,
+        self, settings: Settings, folder: StateFolder, socket: Path, holder: str, index: int,
         edge: Callable[[], Awaitable[bool]] | None, bus: MemoryBus, metrics: Metrics, store: Store,
         deployment_id: str, epoch: str,
     ) -> None:  # fmt: skip
@@ -140,19 +146,20 @@ class Replica:
         )  # fmt: skip
         authenticator = KeyAuthenticator(store, self._core.clock, hash_secret(folder.operator_key()))
         self._hub = EventHub(store, bus, Tokens(secrets, epoch), stream_messages, authenticator)
-        name = f"{holder_prefix(host_id)}{index}-{os.urandom(4).hex()}"
-        self._loop = InstanceLoop(self._core, name)
+        self._loop = InstanceLoop(self._core, holder)
         self._sweepers = [Sweeper(self._core, provider) for provider in self._providers.values()]
         self._vitals = ProcessVitals(store, self._loop, self._sweepers if index == 0 else [], edge, metrics)
         self._limits = KeyLimits(Limits(settings.rate_limit, settings.rate_burst, settings.streams_per_key))
-        self._roster = Roster(self._core, name, self._limits.share_among)
+        self._roster = Roster(self._core, holder, self._limits.share_among)
         api = ApiPlane(self._core, self._hub.tokens, self._hub, authenticator)
         loopback = settings.bind.startswith("127.") or settings.bind == "::1"
-        socket.unlink(missing_ok=True)
+        # gRPC removes its socket when it stops, whoever listens there by then: a life that ends late would take its
+        # successor's away. So each listens under a name of its own, and moves that to where the edge looks.
+        self._socket, self._bound = socket, socket.with_suffix(f".{os.getpid()}")
         self._server = build_server(
             canonical_services(api, self._vitals, metrics, package_version()), authenticator,
             scopes=canonical_scopes(public_metrics=loopback), limits=self._limits, dialects=DIALECTS,
-            metrics=metrics, addresses=[f"unix:{socket}"],
+            metrics=metrics, addresses=[f"unix:{self._bound}"],
             interceptors=tracing.interceptors(settings.otel_endpoint, package_version()),
         )  # fmt: skip
 
@@ -163,6 +170,7 @@ class Replica:
         if not self._embedded:
             self._run(self._roster.run, "roster")
         await self._server.start()
+        self._bound.replace(self._socket)
         self._run(self._loop.run, "instances")
         self._run(self._hub.run, "watch")
         self._run(self._hub.watch_keys, "watch-keys")

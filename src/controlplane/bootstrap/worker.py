@@ -10,6 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
+
 from controlplane import logs
 from controlplane.adapters.store.schema import SchemaError
 from controlplane.bootstrap.plane import READY, socket_of
@@ -26,7 +28,8 @@ async def work(order: dict[str, str | int]) -> None:
     logs.setup(settings.log_level)
     folder = StateFolder(Path(str(order["state"])), settings.master_key_file)  # the parent holds its lock
     index = int(order["index"])
-    replica = await Replica.build(settings, folder, socket_of(runtime_folder(folder.path), index), index)
+    socket = socket_of(runtime_folder(folder.path), index)
+    replica = await Replica.build(settings, folder, socket, str(order["holder"]), index)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGUSR1, replica.say_goodbye)
@@ -49,7 +52,7 @@ def main() -> int:
     """Read the order and work."""
     os.umask(0o077)
     try:
-        asyncio.run(work(json.loads(_order())))
+        uvloop.run(work(json.loads(_order())))
     except (PlaneError, SchemaError, StartError) as error:
         print(error, flush=True)
         return 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+
+from controlplane.domain.records import replace
 
 
 class OperationKind(StrEnum):
@@ -80,7 +82,7 @@ class Failure:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the sake of domain.records.replace
 class Operation:
     """The durable record of slow work on one instance."""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from controlplane.domain.records import replace
 
 
 class LeaseLost(Exception):
     """Another worker has taken over; whatever this one found out is dropped."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for the sake of domain.records.replace
 class WorkItem:
     """When something must be looked at next, and who is looking now.
 

@@ -79,7 +79,8 @@ class CountLive:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Load work items that are due and unheld by the store's clock, oldest first.
+    """Load work items that are due and unheld by the store's clock, oldest first, and with them, without a lock, their
+    instances and the operations that created those.
 
     `limits` maps a provider to how many more of its items may be claimed; items of other providers are free.
     `host_id` leaves out items that belong to another host.
@@ -221,7 +222,8 @@ class Store(Protocol):
     """All durable state of a deployment."""
 
     async def run(self, unit: UnitOfWork[T]) -> T:
-        """Decide and commit; returns once it is durable. Raises what `decide` raised, or Unavailable."""
+        """Decide and commit; returns once it is durable. Raises what `decide` raised, or Unavailable. A row that
+        `decide` put and returned comes back as it was committed, with its revision."""
         ...
 
     async def info(self) -> StoreInfo:

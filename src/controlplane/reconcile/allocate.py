@@ -15,7 +15,6 @@ from controlplane.domain.instance import Instance
 from controlplane.domain.money import text
 from controlplane.domain.offer import Offer
 from controlplane.domain.operation import OPEN, Attempt, Operation, Outcome
-from controlplane.domain.principal import ALL
 from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.provider import (
@@ -55,7 +54,7 @@ _REPEATABLE = frozenset({Outcome.RATE_LIMITED, Outcome.NOT_CREATED})
 async def allocate(tenure: Tenure, instance: Instance) -> Instance | None:
     """Go on until there is a machine, nothing left to try, or a reason to wait. The instance, if it may start now."""
     while instance.state in (State.ACCEPTED, State.ALLOCATING):
-        operation = await tenure.core.store.get(ALL, Operation, instance.create_operation_id)
+        operation = tenure.create
         last = operation.attempts[-1] if operation and operation.attempts else None
         if last is not None and last.outcome in OPEN:
             settled = await _settle(tenure, instance, last)

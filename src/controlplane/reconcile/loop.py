@@ -16,6 +16,7 @@ import structlog
 from controlplane.domain.billing import SECOND
 from controlplane.domain.errors import PlaneError, Unavailable
 from controlplane.domain.instance import Instance
+from controlplane.domain.operation import Operation
 from controlplane.domain.principal import ALL
 from controlplane.domain.state import State
 from controlplane.domain.work import LeaseLost, WorkItem
@@ -94,42 +95,63 @@ class InstanceLoop:
         """Claim and work until cancelled; then let go of what is in flight."""
         waiter = self._core.bus.waiter(Topic.WORK)
         renewing = asyncio.create_task(self._renew(), name="lease-renewal")
+        woken = True
         try:
             while True:
                 try:
-                    claimed = await self._claim()
-                    pause = 0.0 if claimed else await self._pause()
+                    pause = await self._turn(woken)
                 except Unavailable as error:
                     log.warning("loop.store_unavailable", error=str(error))
                     pause = self._times.poll_s
-                await waiter.wait(pause)
+                woken = await waiter.wait(pause)
         finally:
             renewing.cancel()
             for _, task in list(self._active.values()):
                 task.cancel()
 
-    async def _claim(self) -> int:
+    async def _turn(self, woken: bool) -> float:
+        """Claim what is due and set it going. Seconds to the next turn.
+
+        A wake-up says that something is due, so the claim follows at once; without one a read comes first, so that
+        an idle plane opens no transaction.
+        """
+        due_in = 0.0 if woken else await self._due_in()
+        claimed = await self._claim() if due_in <= 0 else []
+        self.last_claim_at = self._core.clock.monotonic()
+        for tenure, instance in claimed:
+            task = asyncio.create_task(self._work(tenure, instance), name=f"work-{tenure.id}")
+            self._active[tenure.id] = (tenure, task)
+        if claimed:
+            return 0.0
+        return max(0.01, await self._due_in() if woken else due_in)
+
+    async def _due_in(self) -> float:
+        """Seconds until something is due, at most one poll."""
+        due_in = await self._core.store.due_in(self._core.host_id)
+        return self._times.poll_s if due_in is None else min(self._times.poll_s, due_in)
+
+    async def _claim(self) -> list[tuple[Tenure, Instance]]:
+        """Hold what is due. The rows come with the claim: a read after it could fail, and leave items that nobody
+        works on until their leases run out."""
         room = self._times.in_flight - len(self._active)
         if room <= 0:
-            return 0
+            return []
         due = Due(min(room, self._times.batch), self._core.host_id, self._limits())
 
-        def decide(tx: Transaction) -> list[WorkItem]:
-            claimed = [item.claimed(self._holder, tx.now, int(self._times.lease_s * SECOND)) for item in tx.due()]
-            for item in claimed:
+        def decide(tx: Transaction) -> list[tuple[Tenure, Instance]]:
+            claimed = []
+            for item in tx.due():
+                instance = tx.get(Instance, item.id)
+                if instance is None:
+                    tx.delete(WorkItem, item.id)
+                    continue
+                item = item.claimed(self._holder, tx.now, int(self._times.lease_s * SECOND))
                 tx.put(item)
+                create = tx.get(Operation, instance.create_operation_id)
+                claimed.append((Tenure(self._core, item, instance, create, self._times.lease_s), instance))
             return claimed
 
-        items = await self._core.store.run(UnitOfWork(ALL, [due], decide)) if await self._anything() else []
-        self.last_claim_at = self._core.clock.monotonic()
-        for item in items:
-            await self._begin(item)
-        return len(items)
-
-    async def _anything(self) -> bool:
-        """Whether a claim would find something; a read, so that an idle plane writes nothing."""
-        due_in = await self._core.store.due_in(self._core.host_id)
-        return due_in is not None and due_in <= 0
+        return await self._core.store.run(UnitOfWork(ALL, [due], decide))
 
     def _limits(self) -> tuple[tuple[str, int], ...]:
         """How many more items of each provider may be worked on."""
@@ -140,23 +162,6 @@ class InstanceLoop:
             (name, provider.capabilities.concurrency - busy.get(name, 0))
             for name, provider in self._core.providers.items()
         )
-
-    async def _pause(self) -> float:
-        """Seconds until something is due, at most one poll."""
-        due_in = await self._core.store.due_in(self._core.host_id)
-        return self._times.poll_s if due_in is None else min(self._times.poll_s, max(0.01, due_in))
-
-    async def _begin(self, item: WorkItem) -> None:
-        instance = await self._core.store.get(ALL, Instance, item.id)
-        if instance is None:
-            await self._drop(item)
-            return
-        tenure = Tenure(self._core, item, instance, self._times.lease_s)
-        task = asyncio.create_task(self._work(tenure, instance), name=f"work-{item.id}")
-        self._active[item.id] = (tenure, task)
-
-    async def _drop(self, item: WorkItem) -> None:
-        await self._core.store.run(UnitOfWork(ALL, [Get(WorkItem, item.id)], lambda tx: tx.delete(WorkItem, item.id)))
 
     async def _work(self, tenure: Tenure, instance: Instance) -> None:
         outcome = "failed"

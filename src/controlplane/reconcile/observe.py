@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 
 from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
@@ -14,6 +13,7 @@ from controlplane.reconcile import endings
 from controlplane.reconcile.allocate import LOST
 from controlplane.reconcile.asking import ask, provider_of
 from controlplane.reconcile.lease import end_if_over
+from controlplane.reconcile.looks import next_look
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.start import lost
 from controlplane.reconcile.tenure import Rows, Tenure
@@ -41,28 +41,12 @@ async def observe(tenure: Tenure, instance: Instance) -> None:
             endings.stopping(rows)
 
     pause = provider.capabilities.steady_poll_s
-    await tenure.apply(findings, due_in_s=lambda row, now: _until(core, row, now, pause), failed=machine is None)
+    await tenure.apply(findings, due_in_s=next_look(core.policy, pause), failed=machine is None)
 
 
 def _end(rows: Rows, policy: Policy) -> None:
     post(rows, policy)
     endings.stopping(rows)
-
-
-def _until(core: Core, row: Instance, now_us: int, pause_s: float) -> float:
-    """Seconds to the next look: the poll, the metering or the lease, whichever comes first.
-
-    Polls fall on multiples of the pause, so that many machines share one claim and one commit.
-    """
-    now = now_us / SECOND
-    moments = [math.floor(now / pause_s + 1) * pause_s]
-    moments += [at / SECOND for at in (row.expire_at, row.hard_expire_at) if at is not None]
-    if row.idle_timeout_s and row.idle_since is not None:
-        moments.append(row.idle_since / SECOND + row.idle_timeout_s)
-    charged = row.charged_until if row.charged_until is not None else row.run_at
-    if charged is not None:
-        moments.append(charged / SECOND + core.policy.meter_interval_s)
-    return max(0.05, min(moments) - now)
 
 
 def _seen(rows: Rows, core: Core, machine: Machine) -> None:

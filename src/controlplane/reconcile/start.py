@@ -13,6 +13,7 @@ from controlplane.ports.provider import Machine, MachineStatus, SshEndpoint
 from controlplane.reconcile import endings
 from controlplane.reconcile.allocate import LOST
 from controlplane.reconcile.asking import ask, provider_of
+from controlplane.reconcile.looks import next_look
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows, Tenure
 from controlplane.usecases.core import Core
@@ -34,7 +35,8 @@ async def start(tenure: Tenure, instance: Instance) -> None:
         return
     ready = await _probe(core, instance, machine)
     if ready.ready and machine.ssh is not None:
-        running = await tenure.apply(lambda rows: _running(rows, core, machine, ready), due_in_s=0)
+        next_s = next_look(core.policy, provider.capabilities.steady_poll_s)
+        running = await tenure.apply(lambda rows: _running(rows, core, machine, ready), due_in_s=next_s)
         _measure(core, running)
         return
 

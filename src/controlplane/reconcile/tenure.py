@@ -48,10 +48,9 @@ class Rows:
     @classmethod
     def of(cls, tx: Transaction, instance: Instance) -> Rows:
         """An instance's rows, budgets as of now."""
-        operations = {operation.id: operation for operation in tx.where(Operation, "instance_id", instance.id)}
         return cls(
-            tx, instance, operations.get(instance.create_operation_id),
-            operations.get(instance.terminate_operation_id),
+            tx, instance, tx.get(Operation, instance.create_operation_id),
+            tx.get(Operation, instance.terminate_operation_id),
             [budget.rolled(tx.now) for budget in tx.where(Budget, "account_id", instance.account_id)],
         )  # fmt: skip
 
@@ -73,13 +72,15 @@ class Rows:
 Findings = Callable[[Rows], None]
 
 DueIn = float | Callable[[Instance, int], float]
-"""Seconds to the next look, or how to tell them from the row and the time of the commit."""
+"""Seconds to the next look, at once if the state moved; or how to tell them from the row and the commit's time."""
 
 
 class Tenure:
     """(instance, holder, fence): valid until the lease runs out or somebody else claims."""
 
-    def __init__(self, core: Core, item: WorkItem, instance: Instance, lease_s: float) -> None:
+    def __init__(
+        self, core: Core, item: WorkItem, instance: Instance, create: Operation | None, lease_s: float
+    ) -> None:
         self.core = core
         self.id = item.id
         self.holder = item.holder
@@ -87,13 +88,16 @@ class Tenure:
         self.failures = item.failures
         self.provider = item.provider
         self.lease = int(lease_s * SECOND)
+        self.create = create  # as of the last commit under this hold; nobody else writes its attempts
         self._known = instance
 
     async def apply(self, findings: Findings, *, due_in_s: DueIn | None = None, failed: bool = False) -> Instance:
         """Apply findings to the fresh rows. With `due_in_s` the hold ends and the next look is then; without it the
-        hold goes on. An instance that moved to another state is due at once; a settled one's work item is removed."""
+        hold goes on. A settled instance's work item is removed."""
+        create = self.create
 
         def decide(tx: Transaction) -> Instance:
+            nonlocal create
             item = tx.get(WorkItem, self.id)
             if item is None or not item.held_by(self.holder, self.fence):
                 raise LeaseLost(self.id)
@@ -104,13 +108,17 @@ class Tenure:
             before = rows.instance.state
             findings(rows)
             rows.save()
-            moved = rows.instance.state is not before
-            after_s = due_in_s(rows.instance, tx.now) if callable(due_in_s) else due_in_s
-            self._put_item(tx, item, rows.instance, 0.0 if moved and after_s is not None else after_s, failed)
+            create = rows.create
+            if callable(due_in_s):
+                after_s: float | None = due_in_s(rows.instance, tx.now)
+            else:
+                after_s = due_in_s if due_in_s is None or rows.instance.state is before else 0.0
+            self._put_item(tx, item, rows.instance, after_s, failed)
             return rows.instance
 
         loads = [Get(WorkItem, self.id), *Rows.loads(self._known)]
         applied = await self.core.store.run(UnitOfWork(ALL, loads, decide))
+        self.create = create
         if due_in_s is not None:
             self.core.bus.notify(Topic.WORK)  # the loop may sleep for longer than that
         return applied

@@ -118,9 +118,7 @@ async def create(core: Core, caller: Principal, wish: CreateInstance, request: R
 
     made = await core.store.run(UnitOfWork(caller.scope, loads, decide))
     core.bus.notify(Topic.WORK)
-    if isinstance(made, str):
-        return await operation_of(core, caller, made)
-    return replace(made, revision=1)
+    return await operation_of(core, caller, made) if isinstance(made, str) else made
 
 
 async def operation_of(core: Core, caller: Principal, id: str) -> Operation:
@@ -245,34 +243,36 @@ async def update(
         validation.check_name(name)
     validation.check_labels(labels)
 
-    def decide(tx: Transaction) -> None:
+    def decide(tx: Transaction) -> Instance:
         row = _found(tx, id)
         if request.replay(tx, caller.account_id):
-            return
+            return row
         merged = {k: v for k, v in {**row.labels, **labels}.items() if k not in remove_labels}
         validation.check_labels(merged)
-        tx.put(replace(row, name=row.name if name is None else name, labels=merged, updated_at=tx.now))
+        changed = replace(row, name=row.name if name is None else name, labels=merged, updated_at=tx.now)
+        tx.put(changed)
         request.record(tx, caller.account_id, id)
+        return changed
 
-    await core.store.run(UnitOfWork(caller.scope, [Get(Instance, id), *request.loads(caller.account_id)], decide))
-    return await instance_of(core, caller, id)
+    loads = [Get(Instance, id), *request.loads(caller.account_id)]
+    return await core.store.run(UnitOfWork(caller.scope, loads, decide))
 
 
 async def terminate(core: Core, caller: Principal, id: str, *, force: bool, request: RequestKey) -> Operation:
     """Ask for the end. While one is under way, or after it, the same operation is returned."""
     request.check()
 
-    def decide(tx: Transaction) -> str:
+    def decide(tx: Transaction) -> Operation:
         row = _found(tx, id)
-        if first := request.replay(tx, caller.account_id):
-            return first
-        operation_id = _terminate(tx, row, force=force, request_id=request.id)
-        request.record(tx, caller.account_id, operation_id)
-        return operation_id
+        operation_id = request.replay(tx, caller.account_id)
+        if not operation_id:
+            operation_id = _terminate(tx, row, force=force, request_id=request.id)
+            request.record(tx, caller.account_id, operation_id)
+        return _known(tx, operation_id)
 
-    operation_id = await core.store.run(UnitOfWork(caller.scope, end_loads(id, caller, request), decide))
+    made = await core.store.run(UnitOfWork(caller.scope, end_loads(id, caller, request), decide))
     core.bus.notify(Topic.WORK)
-    return await operation_of(core, caller, operation_id)
+    return made
 
 
 def end_loads(id: str, caller: Principal, request: RequestKey) -> list[Load]:
@@ -311,10 +311,10 @@ async def extend(core: Core, caller: Principal, id: str, seconds: int, request: 
     """Move the end of the reservation."""
     request.check()
 
-    def decide(tx: Transaction) -> None:
+    def decide(tx: Transaction) -> Instance:
         row = _found(tx, id)
         if request.replay(tx, caller.account_id):
-            return
+            return row
         if row.state in TERMINAL or row.state is State.STOPPING or row.ending:
             raise FailedPrecondition(
                 f"instance {id} is ending or has ended ({row.state})",
@@ -334,11 +334,20 @@ async def extend(core: Core, caller: Principal, id: str, seconds: int, request: 
                 f"duration {seconds}s goes {over}s past the instance's hard maximum",
                 reason="MAX_DURATION_EXCEEDED", hard_expire_time=row.hard_expire_at, wanted=wanted,
             )  # fmt: skip
-        tx.put(replace(row, expire_at=wanted, updated_at=tx.now))
+        extended = replace(row, expire_at=wanted, updated_at=tx.now)
+        tx.put(extended)
         request.record(tx, caller.account_id, id)
+        return extended
 
-    await core.store.run(UnitOfWork(caller.scope, [Get(Instance, id), *request.loads(caller.account_id)], decide))
-    return await instance_of(core, caller, id)
+    loads = [Get(Instance, id), *request.loads(caller.account_id)]
+    return await core.store.run(UnitOfWork(caller.scope, loads, decide))
+
+
+def _known(tx: Transaction, id: str) -> Operation:
+    operation = tx.get(Operation, id)
+    if operation is None:
+        raise not_found("operation", id)
+    return operation
 
 
 def _found(tx: Transaction, id: str) -> Instance:

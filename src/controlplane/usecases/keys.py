@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from controlplane.domain import ids as id_forms
@@ -194,6 +195,7 @@ class KeyAuthenticator:
         self._operator_sha256 = operator_sha256
         self._operator = Principal(OPERATOR, OPERATOR, frozenset(SCOPES), operator=True)
         self._known: dict[str, tuple[float, Principal, int | None]] = {}
+        self._asked: dict[str, asyncio.Task[Principal]] = {}
 
     def cached(self, token: str) -> Principal | None:
         """The caller of a token seen within the last moment; None: ask `authenticate`."""
@@ -211,6 +213,13 @@ class KeyAuthenticator:
         digest = hash_secret(token)
         if digest == self._operator_sha256:
             return self._remember(token, self._operator, None)
+        asked = self._asked.get(token)
+        if asked is None:  # one look for all calls of a moment: thousands of streams come back at once
+            asked = self._asked[token] = asyncio.create_task(self._look_up(token, digest), name="look-up-key")
+            asked.add_done_callback(lambda _: self._asked.pop(token))
+        return await asyncio.shield(asked)  # a caller who leaves does not end it for the others
+
+    async def _look_up(self, token: str, digest: str) -> Principal:
         keys = await self._store.select(ALL, ApiKey, {"secret_sha256": digest}, "", 1)
         if not keys or not keys[0].works(self._clock.now()):
             self._known.pop(token, None)

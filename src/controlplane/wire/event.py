@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from gpuplane.v1 import instance_pb2, operation_pb2
 from gpuplane.v1 import watch_pb2 as pb
 from gpuplane.v1.operation_service_pb2 import OperationEvent
 
@@ -18,20 +17,21 @@ from controlplane.wire.common import money, number, timestamp
 from controlplane.wire.instance import state_number
 
 
-def instance_event(message: instance_pb2.Instance, event_id: str, at: int, previous: State | None) -> bytes:
-    """The body of an instance's event."""
-    return pb.InstanceEvent(
+def instance_event(instance: bytes, event_id: str, at: int, previous: State | None) -> bytes:
+    """The body of an instance's event, around the stored message."""
+    event = pb.InstanceEvent(
         type=pb.INSTANCE_EVENT_TYPE_CREATED if previous is None else pb.INSTANCE_EVENT_TYPE_CHANGED,
         event_id=event_id,
-        instance=message,
         previous_state=None if previous is None else state_number(previous),
         event_time=timestamp(at),
     ).SerializeToString()
+    return event + nested(pb.InstanceEvent.INSTANCE_FIELD_NUMBER, instance)
 
 
-def operation_event(message: operation_pb2.Operation, at: int) -> bytes:
-    """The body of an operation's event."""
-    return OperationEvent(operation=message, event_time=timestamp(at)).SerializeToString()
+def operation_event(operation: bytes, at: int) -> bytes:
+    """The body of an operation's event, around the stored message."""
+    event = OperationEvent(event_time=timestamp(at)).SerializeToString()
+    return event + nested(OperationEvent.OPERATION_FIELD_NUMBER, operation)
 
 
 def budget_event(row: Budget, event_id: str, at: int) -> bytes:

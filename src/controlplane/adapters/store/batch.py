@@ -90,6 +90,8 @@ def decide(
             outcomes.append(Outcome(error=error))
             continue
         batch.merge(transaction)
+        if isinstance(value, Instance | Operation) and transaction.writes.get((type(value), value.id)) is value:
+            value = batch.by_table[type(value)][value.id]
         outcomes.append(Outcome(value))
     return batch.changes, outcomes
 
@@ -132,28 +134,30 @@ class _Batch:
 
     def _instance(self, key: Key, old: Instance | None, row: Instance) -> Instance:
         revision = old.revision if old else 0
-        message = instance_message(replace(row, revision=revision))
+        message = instance_message(row)
+        message.revision = revision
         if old is not None:
             self._count(old, row)
             if message.SerializeToString(deterministic=True) == self._message(key, old):
-                return replace(row, revision=revision)
+                return row if row.revision == revision else replace(row, revision=revision)
         elif row.live:
             self.loaded.live_counts[row.account_id] = self.loaded.live_counts.get(row.account_id, 0) + 1
         message.revision = revision + 1
-        self._remember(key, message.SerializeToString(deterministic=True))
+        stored = self.changes.messages[key] = message.SerializeToString(deterministic=True)
         event_id = self._event_id()
-        body = instance_event(message, event_id, row.updated_at, old.state if old else None)
+        body = instance_event(stored, event_id, row.updated_at, old.state if old else None)
         self._event(EventKind.INSTANCE, event_id, row.account_id, row.id, body, revision + 1, final=row.settled)
         return replace(row, revision=revision + 1)
 
     def _operation(self, key: Key, old: Operation | None, row: Operation) -> Operation:
         revision = old.revision if old else 0
-        message = operation_message(replace(row, revision=revision))
+        message = operation_message(row)
+        message.revision = revision
         if old is not None and message.SerializeToString(deterministic=True) == self._message(key, old):
-            return replace(row, revision=revision)
+            return row if row.revision == revision else replace(row, revision=revision)
         message.revision = revision + 1
-        self._remember(key, message.SerializeToString(deterministic=True))
-        body = operation_event(message, row.updated_at)
+        stored = self.changes.messages[key] = message.SerializeToString(deterministic=True)
+        body = operation_event(stored, row.updated_at)
         self._event(EventKind.OPERATION, self._event_id(), row.account_id, row.id, body, revision + 1, final=row.done)
         return replace(row, revision=revision + 1)
 
@@ -172,9 +176,6 @@ class _Batch:
 
     def _message(self, key: Key, row: Record) -> bytes | None:
         return self.changes.messages.get(key) or self.loaded.messages.get(key) or build_message(row)
-
-    def _remember(self, key: Key, message: bytes) -> None:
-        self.changes.messages[key] = message
 
     def _event_id(self) -> str:
         return id_forms.encode(id_forms.EVENT, self.ids.uuid7())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import operator
 import types
 import typing
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from enum import Enum
 from typing import Any
 
 _PLAIN = (str, int, float, type(None))
+
+DECODED = 512
+"""How many of a column's last JSON texts are kept decoded."""
 
 Encoder = Callable[[Any], Any]
 
@@ -23,22 +27,47 @@ class RecordCodec:
         hints = typing.get_type_hints(record)
         self.record = record
         self.columns = tuple(field.name for field in dataclasses.fields(record))
-        self._encoders = [(name, _encoder(hints[name])) for name in self.columns]
+        self._fields: Callable[[Any], tuple[Any, ...]] = operator.attrgetter(*self.columns)
+        self._slots = "__slots__" in vars(record)
+        self._encoders = {i: enc for i, name in enumerate(self.columns) if (enc := _encoder(hints[name])) is not None}
+        self._by_name = {self.columns[index]: encode for index, encode in self._encoders.items()}
+        self.texts = frozenset(name for name in self.columns if _encoder(hints[name]) is _dump)
         self._decoders = [
             (index, _decoder(hints[name])) for index, name in enumerate(self.columns) if _needs_decoding(hints[name])
         ]
 
-    def encode(self, row: Any) -> list[Any]:
-        """Values in column order."""
-        return [value if enc is None else enc(value) for value, enc in
-                ((getattr(row, name), enc) for name, enc in self._encoders)]  # fmt: skip
+    def encode(self, row: Any, before: Any = None) -> list[Any]:
+        """Values in column order; with `before`, None for those of `texts` that are as they were."""
+        values = list(self._fields(row))
+        olds = self._fields(before) if before is not None else None
+        for index, encode in self._encoders.items():
+            kept = olds is not None and values[index] is olds[index] and self.columns[index] in self.texts
+            values[index] = None if kept else encode(values[index])
+        return values
+
+    def moved(self, before: Any, row: Any) -> list[str]:
+        """The columns in which a row differs from what it was."""
+        values = zip(self.columns, self._fields(before), self._fields(row), strict=True)
+        return [name for name, old, new in values if new is not old and new != old]
+
+    def changed(self, before: Any, row: Any) -> dict[str, Any]:
+        """The values of those columns."""
+        return {name: self._encoded(name, getattr(row, name)) for name in self.moved(before, row)}
+
+    def _encoded(self, name: str, value: Any) -> Any:
+        encode = self._by_name.get(name)
+        return value if encode is None else encode(value)
 
     def decode(self, values: typing.Sequence[Any]) -> Any:
         """The record of values in column order; further values are ignored."""
         fields = list(values[: len(self.columns)])
         for index, decode in self._decoders:
             fields[index] = decode(fields[index])
-        return self.record(*fields)
+        if self._slots:
+            return self.record(*fields)
+        made = object.__new__(self.record)  # a frozen record's own way takes five times as long
+        made.__dict__.update(zip(self.columns, fields, strict=True))
+        return made
 
 
 def _strip_none(hint: Any) -> tuple[Any, bool]:
@@ -70,12 +99,14 @@ def _encoder(hint: Any) -> Encoder | None:
 
 def _decoder(hint: Any) -> Encoder:
     inner, optional = _strip_none(hint)
-    if inner is bool or _is_enum(inner):
-        return inner  # type: ignore[no-any-return]
+    if inner is bool:
+        return bool
+    if _is_enum(inner):
+        return {member.value: member for member in inner}.__getitem__
     load = from_json(inner)
-    if optional:
-        return lambda value: None if value is None else load(json.loads(value))
-    return lambda value: load(json.loads(value))
+    # Records are values, so rows may share them; and most texts are those of the row's last reading.
+    read = functools.lru_cache(DECODED)(lambda text: load(json.loads(text)))
+    return (lambda value: None if value is None else read(value)) if optional else read
 
 
 @functools.cache

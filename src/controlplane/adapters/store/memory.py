@@ -95,6 +95,9 @@ class MemoryStore:
                 case Due():
                     found = self._due(load)
                     loaded.due[load] = [item.id for item in found]
+                    rows = [r for item in found if (r := self._disk.table(Instance).get(item.id))]
+                    operations = self._disk.table(Operation)
+                    found = [*found, *rows, *(o for r in rows if (o := operations.get(r.create_operation_id)))]
             for row in found:
                 key = (type(row), row.id)
                 loaded.rows[key] = row

@@ -36,6 +36,9 @@ SETTINGS = {
 }
 """Of every session, unless the URL says otherwise."""
 
+# Planning a batch's wide statement anew costs more than running it, and its plan is always the primary key's index.
+WRITERS_SETTINGS = {"plan_cache_mode": "force_generic_plan"}
+
 _LOST = (
     OSError,  # TimeoutError among them
     asyncpg.PostgresConnectionError,
@@ -104,12 +107,13 @@ async def connect(url: str, *, writing: bool, patience_s: float = STATEMENT_TIME
     """A connection with our settings: to a primary; for writing, to one that takes writes."""
     asked = url.partition("?")[2]
     # The server gives up a little earlier, so that its word arrives and the connection stays usable.
-    settings = SETTINGS | {"statement_timeout": f"{patience_s - 1:.0f}s"}
+    settings = SETTINGS | (WRITERS_SETTINGS if writing else {}) | {"statement_timeout": f"{patience_s - 1:.0f}s"}
     return await asyncpg.connect(
         url,
         timeout=CONNECT_TIMEOUT_S,
         command_timeout=patience_s,
         max_cached_statement_lifetime=0,
+        max_cacheable_statement_size=0,  # a batch's are wide
         target_session_attrs="read-write" if writing else "primary",
         server_settings={name: value for name, value in settings.items() if f"{name}=" not in asked},
     )

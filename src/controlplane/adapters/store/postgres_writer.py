@@ -19,6 +19,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.dialects import postgresql
 
+from controlplane.adapters.store import postgres_statements as statements
 from controlplane.adapters.store import tables
 from controlplane.adapters.store.batch import MESSAGE_VERSION, Changes, Loaded, Outcome, all_loads, decide
 from controlplane.adapters.store.postgres_link import (
@@ -30,10 +31,10 @@ from controlplane.adapters.store.postgres_link import (
     retrying,
     unavailable,
 )
-from controlplane.adapters.store.statements import CODECS, WITH_MESSAGE, Statement, Statements
+from controlplane.adapters.store.postgres_statements import NOW
+from controlplane.adapters.store.statements import CODECS, WITH_MESSAGE, Statements, keep, keep_work
 from controlplane.domain.account import Account
 from controlplane.domain.errors import Unavailable
-from controlplane.domain.events import Event
 from controlplane.domain.instance import Instance
 from controlplane.domain.work import WorkItem
 from controlplane.ports.clock import Clock
@@ -46,10 +47,6 @@ EVENT_LOCK = 0x67707565  # "gpue"
 BATCH_TIMEOUT_S = 20.0
 ROLLBACK_TIMEOUT_S = 2.0
 
-NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-_NOW_AND_COUNTS = f"""
-SELECT {NOW}, asked.id, (SELECT count(*) FROM instances WHERE account_id = asked.id AND end_at IS NULL)
-FROM unnest($1::text[]) AS asked (id)"""
 _ORDER = {table: number for number, table in enumerate(tables.BY_RECORD)}
 
 
@@ -64,12 +61,7 @@ class BatchWriter:
         self._sql = sql
         self._clock = clock
         self._database: asyncpg.Connection | None = None
-        self._locking: dict[Any, Statement] = {}
         self.fault: tuple[float, Unavailable] | None = None  # of the last batch, and when
-        events = tables.events
-        next_seq = sa.select(sa.func.coalesce(sa.func.max(events.c.seq), 0) + 1).scalar_subquery()
-        bound: dict[str, Any] = {column.name: sa.bindparam(column.name) for column in events.c if column.name != "seq"}
-        self._append = sql.render(sa.insert(events).values(seq=next_seq, **bound))
         self._due = sql.render(_due_clause(sql))
 
     @property
@@ -176,55 +168,27 @@ class BatchWriter:
     # Loading
 
     async def _load(self, database: asyncpg.Connection, units: Sequence[UnitOfWork[Any]]) -> tuple[int, Loaded]:
-        """Lock and read, one statement for each table in the order of tables: two processes never wait for each other
-        in a circle, and whatever a lock was waited for is seen by the statements after it."""
+        """Lock, then read: two processes never wait for each other in a circle, because all lock in one order; and
+        whatever a lock was waited for is seen by the statement after it. Rows of a single table can be had at once."""
         loaded, loads = Loaded(), all_loads(units)
+        keys = _keys(loads)
         counted = sorted({load.account_id for load in loads if isinstance(load, CountLive)})
-        for table in tables.BY_RECORD:
-            keys = _keys(table, loads)
-            if table is Account and counted:
-                keys["id"] = keys.get("id", set()) | set(counted)  # a count holds while its account is locked
-            if keys:
-                statement = self._locked(table, tuple(sorted(keys)))
-                bound = {name: sorted(values) for name, values in keys.items()}
-                self._keep(loaded, table, await database.fetch(statement.sql, *statement.bind(**bound)))
+        shape = tuple((table, tuple(sorted(keys[table]))) for table in sorted(keys, key=_ORDER.__getitem__))
+        bound = [sorted(keys[table][name]) for table, names in shape for name in names]
+        if len(shape) > 1 or counted:
+            await database.fetch(statements.locking(shape), *bound)
         # The time is read after the locks: a batch that waited for another comes after it in time, too.
-        now = await self._now_and_counts(database, counted, loaded)
+        [row] = await database.fetch(statements.reading(shape), *bound, counted)
+        *found, now, counts = row
+        for (table, _), rows in zip(shape, found, strict=True):
+            for values in rows:
+                keep(loaded, table, values)
+        loaded.live_counts.update(counts)
+        now = self._clock.now() if self._clock else now
         for load in loads:
             if isinstance(load, Due):
                 await self._load_due(database, loaded, load, now)
         return now, loaded
-
-    async def _now_and_counts(self, database: asyncpg.Connection, counted: list[str], loaded: Loaded) -> int:
-        if counted:
-            rows = await database.fetch(_NOW_AND_COUNTS, counted)
-            loaded.live_counts |= {row[1]: row[2] for row in rows}
-            now = int(rows[0][0])
-        else:
-            now = int(await database.fetchval(f"SELECT {NOW}"))
-        return self._clock.now() if self._clock else now
-
-    def _locked(self, table: type[Any], names: tuple[str, ...]) -> Statement:
-        """Rows of a table by any of some columns, locked in the order of their ids."""
-        if (table, names) not in self._locking:
-            columns = tables.BY_RECORD[table].c
-            wanted = []
-            for name in names:
-                column = columns["account_id" if name == "live" else name]
-                found = column == sa.any_(sa.cast(sa.bindparam(name), postgresql.ARRAY(column.type)))
-                wanted.append(sa.and_(found, columns.end_at.is_(None)) if name == "live" else found)
-            clause = sa.select(*self._sql.columns(table)).where(sa.or_(*wanted)).order_by(columns.id)
-            self._locking[table, names] = self._sql.render(clause.with_for_update())
-        return self._locking[table, names]
-
-    @staticmethod
-    def _keep(loaded: Loaded, table: type[Any], rows: Sequence[Any]) -> None:
-        for row in rows:
-            values = tuple(row)
-            record = CODECS[table].decode(values)
-            loaded.rows[table, record.id] = record
-            if table in WITH_MESSAGE and values[-1] == MESSAGE_VERSION:
-                loaded.messages[table, record.id] = values[-2]
 
     async def _load_due(self, database: asyncpg.Connection, loaded: Loaded, load: Due, now: int) -> None:
         left = dict(load.limits)
@@ -244,6 +208,11 @@ class BatchWriter:
             if len(found) == load.limit:
                 break
         loaded.due[load] = found
+        if found:
+            # A statement of its own, after the items are locked: it sees all that their last holders wrote.
+            statement = self._sql.of_work
+            rows = await database.fetch(statement.sql, *statement.bind(values=found))
+            keep_work(loaded, (tuple(row) for row in rows))
 
     # Writing
 
@@ -251,46 +220,50 @@ class BatchWriter:
         self, database: asyncpg.Connection, changes: Changes, loaded: Loaded, batch_id: str, now: int
     ) -> str:
         """Write everything but the commit; the statements that commit."""
-        statements: dict[Statement, list[tuple[Any, ...]]] = {}
-        # In one order too: an insert waits for another process that inserts the same key.
-        for table, id in sorted(changes.puts.keys() | changes.deletes, key=lambda key: (_ORDER[key[0]], key[1])):
-            statement, bound = self._statement(changes, loaded, table, id)
-            statements.setdefault(statement, []).append(bound)
-        for statement, bindings in statements.items():
-            await database.executemany(statement.sql, bindings)
-        mark = f"INSERT INTO commits (id, at) VALUES ('{batch_id}', {NOW})"
-        tail = f"{mark}; NOTIFY {CHANNEL}" if _concerns_others(changes, now) else mark
+        writes, arrays = _writes(changes, loaded)
+        await database.fetch(statements.writing(writes), batch_id, *arrays)
+        tail = f"NOTIFY {CHANNEL}; " if _concerns_others(changes, now) else ""
         if not changes.events:
-            return f"{tail}; COMMIT"
+            return f"{tail}COMMIT"
         # The lock is taken last and held to the commit: numbers follow commits. The numbering must be a statement of
         # its own, which sees what was committed while this one waited.
-        await database.execute(f"{tail}; SELECT pg_advisory_xact_lock({EVENT_LOCK})")
-        await database.executemany(self._append.sql, [self._event(event) for event in changes.events])
+        await database.execute(f"{tail}SELECT pg_advisory_xact_lock({EVENT_LOCK})")
+        events = [
+            (e.id, e.kind.value, e.account_id, e.subject_id, e.at, e.body, e.revision, e.final) for e in changes.events
+        ]
+        await database.fetch(statements.APPEND, *(list(column) for column in zip(*events, strict=True)))
         return "COMMIT"
 
-    def _statement(
-        self, changes: Changes, loaded: Loaded, table: type[Any], id: str
-    ) -> tuple[Statement, tuple[Any, ...]]:
-        if (table, id) in changes.deletes:
-            return self._sql.delete(table), (id,)
-        row = changes.puts[table, id]
-        values = dict(zip(CODECS[table].columns, CODECS[table].encode(row), strict=True))
-        message = changes.messages.get((table, id))
-        if message is not None:
-            values |= {"message": message, "message_version": MESSAGE_VERSION}
-        if (table, id) not in loaded.rows:
-            # A plain insert: a row that another process made meanwhile must not be overwritten unseen.
-            statement = self._sql.insert(table)
-            return statement, statement.bind(**values)
-        hidden = table in WITH_MESSAGE and message is None
-        statement = self._sql.update_hidden(table) if hidden else self._sql.update(table)
-        return statement, statement.bind(**{f"b_{name}": value for name, value in values.items()})
 
-    def _event(self, event: Event) -> tuple[Any, ...]:
-        return self._append.bind(
-            id=event.id, kind=event.kind.value, account_id=event.account_id, subject_id=event.subject_id,
-            at=event.at, body=event.body, revision=event.revision, final=event.final,
-        )  # fmt: skip
+def _writes(changes: Changes, loaded: Loaded) -> tuple[tuple[statements.Write, ...], list[list[Any]]]:
+    """What is written, in the order of tables and ids (an insert waits for another process that inserts the same
+    key), and the columns' values. An update names only what changed in any of its rows."""
+    groups: dict[tuple[type[Any], str], list[Sequence[Any]]] = {}
+    moved: dict[type[Any], set[str]] = {}
+    for key in sorted(changes.puts.keys() | changes.deletes, key=lambda key: (_ORDER[key[0]], key[1])):
+        table, id = key
+        if key in changes.deletes:
+            groups.setdefault((table, statements.DELETE), []).append((id,))
+            continue
+        codec, before, row = CODECS[table], loaded.rows.get(key), changes.puts[key]
+        message = changes.messages.get(key)
+        values = codec.encode(row, before)
+        if table in WITH_MESSAGE:
+            values += (message, None if message is None else MESSAGE_VERSION)
+        if before is not None:
+            moved.setdefault(table, set()).update(
+                codec.moved(before, row), statements.MESSAGE if message is not None else ()
+            )
+        groups.setdefault((table, statements.INSERT if before is None else statements.UPDATE), []).append(values)
+    writes, arrays = [], []
+    for (table, kind), rows in groups.items():
+        columns = statements.COLUMNS[table][: len(rows[0])]
+        wanted = columns if kind != statements.UPDATE else ("id", *(c for c in columns if c in moved[table]))
+        if wanted == ("id",) and kind == statements.UPDATE:
+            continue
+        writes.append((table, kind, wanted))
+        arrays += [list(array) for name, array in zip(columns, zip(*rows, strict=True), strict=True) if name in wanted]
+    return tuple(writes), arrays
 
 
 def _due_clause(sql: Statements) -> Any:
@@ -313,16 +286,23 @@ def _due_clause(sql: Statements) -> Any:
     )
 
 
-def _keys(table: type[Any], loads: Sequence[Load]) -> dict[str, set[Any]]:
-    """Which rows of a table the loads want: values by column; `live` stands for an account's live instances."""
-    keys: dict[str, set[Any]] = {}
+def _keys(loads: Sequence[Load]) -> dict[type[Any], dict[str, set[Any]]]:
+    """Which rows the loads want: values by table and column; `live` stands for an account's live instances."""
+    keys: dict[type[Any], dict[str, set[Any]]] = {}
+
+    def want(table: type[Any], column: str, value: object) -> None:
+        keys.setdefault(table, {}).setdefault(column, set()).add(value)
+
     for load in loads:
-        if isinstance(load, Get) and load.table is table:
-            keys.setdefault("id", set()).add(load.id)
-        elif isinstance(load, Where) and load.table is table:
-            keys.setdefault(load.column, set()).add(load.value)
-        elif isinstance(load, LiveInstances) and table is Instance:
-            keys.setdefault("live", set()).add(load.account_id)
+        match load:
+            case Get(table, id):
+                want(table, "id", id)
+            case Where(table, column, value):
+                want(table, column, value)
+            case LiveInstances(account_id):
+                want(Instance, "live", account_id)
+            case CountLive(account_id):
+                want(Account, "id", account_id)  # a count holds while its account is locked
     return keys
 
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from controlplane.adapters.store.tables import meta
 from controlplane.ports.ids import Ids
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 SCHEMA = 1
 """The number of this build's newest migration."""
@@ -46,6 +45,8 @@ def database_path(url: str) -> Path | None:
 
 
 def _engine(url: str) -> AsyncEngine:
+    from sqlalchemy.ext.asyncio import create_async_engine  # loaded here: server processes do not need it
+
     if database_path(url) is not None:
         return create_async_engine(url.replace("sqlite:", "sqlite+aiosqlite:", 1))
     try:
@@ -123,13 +124,21 @@ def _migrate(connection: sa.Connection, ids: Ids, deployment_id: Callable[[], st
     before = _check_compatible(connection)
     if int(before or 0) > SCHEMA:
         return f"schema {before}, of a newer gpuplane but compatible"
+    if before == str(SCHEMA):
+        _fill_meta(connection, ids, deployment_id)
+        return f"schema {SCHEMA:04}, up to date"
+    # Loading the migration tool takes a while: not for the starts that need none of it.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     _fill_meta(connection, ids, deployment_id)
     head = ScriptDirectory.from_config(config).get_current_head()
-    return f"schema {head}, up to date" if before == str(SCHEMA) else f"schema {before or 'none'} -> {head}"
+    return f"schema {before or 'none'} -> {head}"
 
 
 def _driver_words(error: Exception) -> str:

@@ -29,8 +29,17 @@ from controlplane.adapters.store.batch import (
     build_message,
     decide,
 )
+from controlplane.adapters.store.message_cache import MessageCache
 from controlplane.adapters.store.reports import fold
-from controlplane.adapters.store.statements import CODECS, WITH_MESSAGE, Statement, Statements, query_values
+from controlplane.adapters.store.statements import (
+    CODECS,
+    WITH_MESSAGE,
+    Statement,
+    Statements,
+    keep,
+    keep_work,
+    query_values,
+)
 from controlplane.adapters.store.writer import Committed, GroupCommitWriter
 from controlplane.domain.billing import SECOND
 from controlplane.domain.errors import Unavailable
@@ -70,10 +79,10 @@ FAULT_SHOWN_S = 5.0
 READERS = 2
 """Threads for reads that may take long. SQLite lets go of the interpreter while it searches."""
 
-_EXPIRE = (
-    "DELETE FROM operations WHERE id IN (SELECT id FROM operations WHERE done_at < ?1 LIMIT ?2)",
-    "DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE created_at < ?1 LIMIT ?2)",
+_EXPIRE_OPERATIONS = (
+    "DELETE FROM operations WHERE id IN (SELECT id FROM operations WHERE done_at < ?1 LIMIT ?2) RETURNING id"
 )
+_EXPIRE_IDEMPOTENCY = "DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency WHERE created_at < ?1 LIMIT ?2)"
 _EXPIRE_EVENTS = (
     # The oldest only: the log's age grows with its numbers, and a look at all of it would hold up the writer.
     "DELETE FROM events WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM events ORDER BY seq LIMIT ?3)"
@@ -81,6 +90,10 @@ _EXPIRE_EVENTS = (
 )
 
 _UNITS_FAULT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+
+
+_Commit = tuple[Changes, set[type[Any]]]
+"""What was written, and to which tables rows were added."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -96,6 +109,12 @@ def _reader(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     connection.execute("PRAGMA query_only=ON")
     return connection
+
+
+def _data_version(database: sqlite3.Connection) -> int:
+    """Changes when another connection commits."""
+    version: int = database.execute("PRAGMA data_version").fetchone()[0]
+    return version
 
 
 def unavailable(error: BaseException) -> Unavailable:
@@ -136,6 +155,9 @@ class SqliteStore:
         self._writer = GroupCommitWriter(self._apply, committed)
         self._info: StoreInfo | None = None
         self._fault: tuple[float, Unavailable] | None = None  # of the last write, and when
+        self._caches = {table: MessageCache() for table in WITH_MESSAGE}
+        self._committed: deque[_Commit | None] = deque()  # what the caches have yet to learn; None: to forget
+        self._data_version = _data_version(self._write_to)
 
     # Writing
 
@@ -143,7 +165,32 @@ class SqliteStore:
         return await self._writer.run(unit)
 
     async def _apply(self, units: Sequence[UnitOfWork[Any]]) -> list[Outcome]:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, units)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, units)
+        finally:
+            self._remember()
+
+    def _remember(self) -> None:
+        """Bring the caches up to what was committed, before any writer hears of it.
+
+        Filling happens on this thread too, in one step with its read. So whoever read the row as it was before a
+        commit has put it in before this, and whoever reads later reads it as it is after: nothing old stays.
+        """
+        while self._committed:
+            commit = self._committed.popleft()
+            if commit is None:
+                for cache in self._caches.values():
+                    cache.clear()
+                continue
+            changes, added = commit
+            for table, id in changes.deletes:
+                if table in WITH_MESSAGE:
+                    self._caches[table].drop(id)
+            for (table, id), message in changes.messages.items():
+                row: Any = changes.puts[table, id]
+                self._caches[table].put(id, (row.account_id, message))
+            for table in added:
+                self._caches[table].turn_pages()
 
     def _commit(self, units: Sequence[UnitOfWork[Any]]) -> list[Outcome]:
         try:
@@ -170,8 +217,10 @@ class SqliteStore:
     def _transact(self, units: Sequence[UnitOfWork[Any]]) -> list[Outcome]:
         with self._transaction() as database:
             numbers = _Numbers(database)
-            changes, outcomes = decide(units, self._load(units), self._clock.now(), self._ids, numbers)
-            self._write(changes)
+            loaded = self._load(units)
+            changes, outcomes = decide(units, loaded, self._clock.now(), self._ids, numbers)
+            self._write(changes, loaded)
+        self._committed.append((changes, {table for table, id in changes.messages if (table, id) not in loaded.rows}))
         return outcomes
 
     @contextlib.contextmanager
@@ -181,6 +230,9 @@ class SqliteStore:
             database.execute("ROLLBACK")
         database.execute("BEGIN IMMEDIATE")
         try:
+            if (version := _data_version(database)) != self._data_version:  # another program wrote to our file
+                self._data_version = version
+                self._committed.append(None)
             yield database
             database.execute("COMMIT")
         except BaseException:
@@ -198,7 +250,7 @@ class SqliteStore:
                 case Where(table, column, value):
                     self._load_rows(loaded, table, self._sql.where(table, column), value=value)
                 case LiveInstances(account_id):
-                    self._load_rows(loaded, Instance, self._sql.live_instances(), account_id=account_id)
+                    self._load_rows(loaded, Instance, self._sql.live_instances, account_id=account_id)
                 case CountLive(account_id):
                     statement = self._sql.count_live
                     row = self._write_to.execute(statement.sql, statement.bind(account_id=account_id)).fetchone()
@@ -208,12 +260,8 @@ class SqliteStore:
         return loaded
 
     def _load_rows(self, loaded: Loaded, table: type[Any], statement: Statement, **values: Any) -> None:
-        codec = CODECS[table]
         for row in self._write_to.execute(statement.sql, statement.bind(**values)):
-            record = codec.decode(row)
-            loaded.rows[table, record.id] = record
-            if table in WITH_MESSAGE and row[-1] == MESSAGE_VERSION:
-                loaded.messages[table, record.id] = row[-2]
+            keep(loaded, table, row)
 
     def _load_due(self, loaded: Loaded, load: Due) -> list[str]:
         left = dict(load.limits)
@@ -231,22 +279,30 @@ class SqliteStore:
             found.append(item.id)
             if len(found) == load.limit:
                 break
+        if found:
+            statement = self._sql.of_work
+            keep_work(loaded, self._write_to.execute(statement.sql, statement.bind(values=json.dumps(found))))
         return found
 
-    def _write(self, changes: Changes) -> None:
+    def _write(self, changes: Changes, loaded: Loaded) -> None:
         database = self._write_to
         for table, id in changes.deletes:
             database.execute(self._sql.delete(table).sql, (id,))
-        for (table, id), row in changes.puts.items():
-            values = dict(zip(CODECS[table].columns, CODECS[table].encode(row), strict=True))
-            if table in WITH_MESSAGE and (table, id) not in changes.messages:
-                statement = self._sql.update_hidden(table)
-                database.execute(statement.sql, statement.bind(**{f"b_{k}": v for k, v in values.items()}))
+        for key, row in changes.puts.items():
+            message = changes.messages.get(key)
+            if key in loaded.rows:
+                # Only what changed: SQLite touches every index of a column that an update names.
+                values = CODECS[key[0]].changed(loaded.rows[key], row)
+                if message is not None:
+                    values |= {"message": message, "message_version": MESSAGE_VERSION}
+                if values:
+                    sql = self._sql.update(key[0], tuple(values)).sql
+                    database.execute(sql, (*values.values(), key[1]))
                 continue
-            if table in WITH_MESSAGE:
-                values |= {"message": changes.messages[table, id], "message_version": MESSAGE_VERSION}
-            statement = self._sql.upsert(table)
-            database.execute(statement.sql, statement.bind(**values))
+            upserted = CODECS[key[0]].encode(row)
+            if message is not None:
+                upserted += (message, MESSAGE_VERSION)
+            database.execute(self._sql.upsert(key[0]).sql, upserted)
         statement = self._sql.insert_event
         database.executemany(
             statement.sql,
@@ -297,27 +353,48 @@ class SqliteStore:
         return record if record is not None and scope.sees(getattr(record, "account_id", record.id)) else None
 
     async def message(self, scope: Scope, table: type[Any], id: str) -> bytes | None:
-        statement = self._sql.message(table, scoped=not scope.is_operator)
-        rows = self._fetch(statement, id=id, account_id=scope.account_id)
-        if not rows:
-            return None
-        message, version = rows[0]
-        return message if version == MESSAGE_VERSION else await self._rebuilt(scope, table, id)
+        entry = self._caches[table].get(id)
+        if entry is None:
+            rows = self._fetch(self._sql.message(table), id=id)
+            if not rows:
+                return None
+            self._fill(table, rows)
+            _, account_id, message, version = rows[0]
+            if version != MESSAGE_VERSION:
+                return await self._rebuilt(scope, table, id)
+            entry = (account_id, message)
+        return entry[1] if scope.sees(entry[0]) else None
 
-    async def _rebuilt(self, scope: Scope, table: type[Any], id: str) -> bytes:
+    def _fill(self, table: type[Any], rows: Sequence[Any]) -> None:
+        """Remember rows that this build wrote: on the loop, in one step with the read."""
+        cache = self._caches[table]
+        for id, account_id, message, version in rows:
+            if version == MESSAGE_VERSION:
+                cache.put(id, (account_id, message))
+
+    async def _rebuilt(self, scope: Scope, table: type[Any], id: str) -> bytes | None:
         """The message of a row that another build wrote."""
-        return build_message(await self.get(scope, table, id)) or b""
+        row = await self.get(scope, table, id)
+        return build_message(row) if row is not None else None
 
     async def messages(
         self, scope: Scope, query: InstanceQuery | OperationQuery, before_id: str, limit: int
     ) -> list[tuple[str, bytes]]:
         table = Instance if isinstance(query, InstanceQuery) else Operation
+        cache, key = self._caches[table], (scope.account_id, before_id, limit)
+        if query.bounded and (page := cache.page(key)) is not None:
+            return page
         statement = self._sql.page(table, query, scoped=not scope.is_operator, first=not before_id)
         values = {"account_id": scope.account_id, "before_id": before_id, "limit": limit} | query_values(query)
-        rows = self._fetch(statement, **values) if query.bounded else await self._fetch_aside(statement, **values)
+        if query.bounded:
+            rows = self._fetch(statement, **values)
+            cache.put_page(key, [row[0] for row in rows])
+            self._fill(table, rows)
+        else:
+            rows = await self._fetch_aside(statement, **values)
         return [
-            (id, message if version == MESSAGE_VERSION else await self._rebuilt(scope, table, id))
-            for id, message, version in rows
+            (id, message if version == MESSAGE_VERSION else await self._rebuilt(scope, table, id) or b"")
+            for id, _, message, version in rows
         ]
 
     async def select(
@@ -353,23 +430,29 @@ class SqliteStore:
     # Upkeep
 
     async def expire(self, before: int, keep_events: int, limit: int) -> int:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._expire, before, keep_events, limit)
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, self._expire, before, keep_events, limit)
+        finally:
+            self._remember()
 
     def _expire(self, before: int, keep_events: int, limit: int) -> int:
         try:
             with self._transaction() as database:
-                return self._remove(database, before, keep_events, limit)
+                operations = database.execute(_EXPIRE_OPERATIONS, (before, limit)).fetchall()
+                removed = len(operations) + database.execute(_EXPIRE_IDEMPOTENCY, (before, limit)).rowcount
+                removed += database.execute(_EXPIRE_EVENTS, (before, max(1, keep_events), limit)).rowcount
         except sqlite3.Error as error:
             raise unavailable(error) from error
-
-    @staticmethod
-    def _remove(database: sqlite3.Connection, before: int, keep_events: int, limit: int) -> int:
-        removed = sum(database.execute(sql, (before, limit)).rowcount for sql in _EXPIRE)
-        return removed + database.execute(_EXPIRE_EVENTS, (before, max(1, keep_events), limit)).rowcount
+        self._committed.append((Changes(deletes={(Operation, id) for (id,) in operations}), set()))
+        return removed
 
     async def check(self) -> None:
         """A write in the writer's thread."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._check)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._check)
+        finally:
+            self._remember()
 
     def _check(self) -> None:
         try:

@@ -6,6 +6,7 @@ tables and SQL in Core and running the text costs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,9 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from controlplane.adapters.store import tables
+from controlplane.adapters.store.batch import MESSAGE_VERSION, Loaded
 from controlplane.adapters.store.codec import RecordCodec
 from controlplane.domain.billing import HOUR
 from controlplane.domain.instance import Instance
+from controlplane.domain.operation import Operation
 from controlplane.domain.work import WorkItem
 from controlplane.ports.store import InstanceQuery, OperationQuery, UsageQuery
 
@@ -73,27 +76,20 @@ class Statements:
             ("get", record), lambda: sa.select(*self.columns(record)).where(table.c.id == sa.bindparam("id"))
         )
 
-    def where(self, record: type[Any], column: str, *, lock: bool = False) -> Statement:
-        """Rows by one column; with `lock`, locked in the order of their ids."""
+    def where(self, record: type[Any], column: str) -> Statement:
+        """Rows by one column."""
         table = tables.BY_RECORD[record]
+        return self._shaped(
+            ("where", record, column),
+            lambda: sa.select(*self.columns(record)).where(table.c[column] == sa.bindparam("value")),
+        )
 
-        def build() -> Any:
-            clause = sa.select(*self.columns(record)).where(table.c[column] == sa.bindparam("value"))
-            return clause.order_by(table.c.id).with_for_update() if lock else clause
-
-        return self._shaped(("where", record, column, lock), build)
-
-    def live_instances(self, *, lock: bool = False) -> Statement:
+    @cached_property
+    def live_instances(self) -> Statement:
         """An account's instances that have not ended."""
         table = tables.instances
-
-        def build() -> Any:
-            clause = sa.select(*self.columns(Instance)).where(
-                table.c.account_id == sa.bindparam("account_id"), table.c.end_at.is_(None)
-            )
-            return clause.order_by(table.c.id).with_for_update() if lock else clause
-
-        return self._shaped(("live_instances", lock), build)
+        mine = table.c.account_id == sa.bindparam("account_id")
+        return self.render(sa.select(*self.columns(Instance)).where(mine, table.c.end_at.is_(None)))
 
     @cached_property
     def count_live(self) -> Statement:
@@ -128,6 +124,21 @@ class Statements:
             work.c.provider.not_in(busy),
         )
         return self.render(clause.order_by(work.c.due_at, work.c.id).limit(sa.bindparam("limit")))
+
+    @cached_property
+    def of_work(self) -> Statement:
+        """The instances of many work items, each beside the operation that created it."""
+        instances, operations = tables.instances, tables.operations
+        pairs = instances.join(operations, operations.c.id == instances.c.create_operation_id, isouter=True)
+        columns = [*self.columns(Instance), *self.columns(Operation)]
+        return self.render(sa.select(*columns).select_from(pairs).where(self._among(instances.c.id)))
+
+    def _among(self, column: Any) -> Any:
+        """Whether a column is one of many values: a JSON array on SQLite, an array on PostgreSQL."""
+        values: Any = sa.bindparam("values")
+        if self.dialect.name == "sqlite":
+            return column.in_(sa.select(sa.column("value")).select_from(sa.func.json_each(values)))
+        return column == sa.any_(sa.cast(values, postgresql.ARRAY(column.type)))
 
     def _first_due(self, greatest: Any) -> Any:
         work = tables.work
@@ -167,10 +178,6 @@ class Statements:
             ("insert", record), lambda: sa.insert(table).values({name: sa.bindparam(name) for name in names})
         )
 
-    def update(self, record: type[Any]) -> Statement:
-        """Replace a row, all columns."""
-        return self._update(record, [c.name for c in self.columns(record)])
-
     def upsert(self, record: type[Any]) -> Statement:
         """Insert or replace a row, all columns."""
 
@@ -183,17 +190,15 @@ class Statements:
 
         return self._shaped(("upsert", record), build)
 
-    def update_hidden(self, record: type[Any]) -> Statement:
-        """Replace all columns but the message, for changes that callers cannot see."""
-        return self._update(record, list(CODECS[record].columns))
+    def update(self, record: type[Any], names: tuple[str, ...]) -> Statement:
+        """Change some columns of a row. Takes their values in the order of `names`, then the id."""
 
-    def _update(self, record: type[Any], names: list[str]) -> Statement:
-        table = tables.BY_RECORD[record]
-        values: dict[str, Any] = {name: sa.bindparam(f"b_{name}") for name in names if name != "id"}
-        return self._shaped(
-            ("update", record, len(names)),
-            lambda: sa.update(table).where(table.c.id == sa.bindparam("b_id")).values(values),
-        )
+        def build() -> Any:
+            table = tables.BY_RECORD[record]
+            values: dict[Any, Any] = {table.c[name]: sa.bindparam(f"b_{name}") for name in names}
+            return sa.update(table).where(table.c.id == sa.bindparam("b_id")).ordered_values(*values.items())
+
+        return self._shaped(("update", record, names), build)
 
     def delete(self, record: type[Any]) -> Statement:
         """Remove a row."""
@@ -221,15 +226,17 @@ class Statements:
         # Two subqueries, because min and max in one select scan the table.
         return self.render(sa.select(low.scalar_subquery(), high.scalar_subquery()))
 
-    def message(self, record: type[Any], *, scoped: bool) -> Statement:
-        """One stored message."""
+    def messages(self, record: type[Any]) -> Statement:
+        """The stored messages of many rows, and whose they are."""
+        table = tables.BY_RECORD[record]
+        return self._shaped(("messages", record), lambda: sa.select(*_message(table)).where(self._among(table.c.id)))
 
-        def build() -> Any:
-            table = tables.BY_RECORD[record]
-            clause = sa.select(table.c.message, table.c.message_version).where(table.c.id == sa.bindparam("id"))
-            return clause.where(table.c.account_id == sa.bindparam("account_id")) if scoped else clause
-
-        return self._shaped(("message", record, scoped), build)
+    def message(self, record: type[Any]) -> Statement:
+        """One stored message, and whose it is."""
+        table = tables.BY_RECORD[record]
+        return self._shaped(
+            ("message", record), lambda: sa.select(*_message(table)).where(table.c.id == sa.bindparam("id"))
+        )
 
     def page(self, record: type[Any], query: InstanceQuery | OperationQuery, *, scoped: bool, first: bool) -> Statement:
         """A page of stored messages, newest first. Rendered per shape of the query; values are bound later."""
@@ -237,7 +244,7 @@ class Statements:
 
         def build() -> Any:
             table = tables.BY_RECORD[record]
-            clause = sa.select(table.c.id, table.c.message, table.c.message_version)
+            clause = sa.select(*_message(table))
             if scoped:
                 clause = clause.where(table.c.account_id == sa.bindparam("account_id"))
             if not first:
@@ -308,6 +315,27 @@ class Statements:
                 column, sa.literal_column("'$.\"'").concat(key).concat(sa.literal_column("'\"'"))
             )
         return sa.cast(column, postgresql.JSONB).op("->>", return_type=sa.Text())(sa.cast(key, sa.Text))
+
+
+def _message(table: sa.Table) -> tuple[Any, ...]:
+    return table.c.id, table.c.account_id, table.c.message, table.c.message_version
+
+
+def keep(loaded: Loaded, table: type[Any], values: Sequence[Any]) -> None:
+    """Note one row of `Statements.columns`."""
+    record = CODECS[table].decode(values)
+    loaded.rows[table, record.id] = record
+    if table in WITH_MESSAGE and values[-1] == MESSAGE_VERSION:
+        loaded.messages[table, record.id] = values[-2]
+
+
+def keep_work(loaded: Loaded, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Note what `Statements.of_work` found."""
+    width = len(CODECS[Instance].columns) + 2
+    for values in rows:
+        keep(loaded, Instance, values[:width])
+        if values[width] is not None:
+            keep(loaded, Operation, values[width:])
 
 
 def _shape(query: InstanceQuery | OperationQuery) -> tuple[Any, ...]:

@@ -14,10 +14,10 @@ from controlplane.domain.errors import NotFound, not_found
 from controlplane.domain.principal import Principal, Scope
 from controlplane.usecases import accounts
 from controlplane.usecases.core import Core
+from controlplane.usecases.hub import EventHub
 from controlplane.usecases.idempotency import RequestKey
 from controlplane.usecases.keys import KeyAuthenticator
 from controlplane.usecases.tokens import Tokens
-from controlplane.usecases.watch import EventHub
 from controlplane.wire.event import nesting
 
 DEFAULT_CURRENCY = "USD"

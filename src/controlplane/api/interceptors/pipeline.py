@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from logging import DEBUG
 from time import perf_counter
 from typing import Any, NoReturn
 
@@ -57,6 +58,7 @@ class Pipeline:
         charge = self.limits.charge_call
         parse = _parser(method)
         meter = self.metrics.rpc(method.label)
+        logged = self.log.is_enabled_for(DEBUG)
 
         async def serve(raw: bytes, context: Any) -> bytes:
             start = perf_counter()
@@ -77,7 +79,8 @@ class Pipeline:
             else:
                 seconds = perf_counter() - start
                 meter.done("OK", seconds)
-                self._log_done(call, seconds)
+                if logged:
+                    self._log_done(call, seconds)
                 return answer
             return await self._fail(call, context, caught, meter, start)
 

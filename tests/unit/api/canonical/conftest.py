@@ -26,10 +26,10 @@ from controlplane.domain.account import hash_secret, mint_secret
 from controlplane.metrics import Metrics
 from controlplane.ports.bus import Topic
 from controlplane.usecases.core import Core, Policy
+from controlplane.usecases.hub import EventHub
 from controlplane.usecases.keys import KeyAuthenticator
 from controlplane.usecases.offerbook import OfferBook
 from controlplane.usecases.tokens import Tokens
-from controlplane.usecases.watch import EventHub
 from controlplane.wire import event as stream_messages
 from tests.support.fakes import FakeClock, FakeIds
 from tests.unit.api.canonical.support import (

@@ -35,7 +35,7 @@ from controlplane.domain.state import State
 from controlplane.ports.provider import Capabilities, Machine, MachineStatus, Utilisation
 from controlplane.ports.store import Get, UnitOfWork
 from controlplane.usecases.core import Core
-from controlplane.usecases.watch import EventHub
+from controlplane.usecases.hub import EventHub
 from tests.support.fakes import SECOND, START, FakeClock
 
 Code = grpc.StatusCode
