@@ -289,7 +289,7 @@ async def test_a_watch_from_an_old_token(year: Year, store: SqliteStore) -> None
     async with measured(f"resuming {window.newest - window.oldest + 1} events back"):
         await anext(stream)
     async with measured("reading what it holds"):
-        while not all(subscription.idle for subscription in hub._subscriptions):
+        while not all(subscription.idle for subscription in hub._open):
             event = watch_pb2.InstanceEvent.FromString(await anext(stream))
             seq = hub.tokens.read_resume(event.resume_token, account)
             assert seq >= last, "tokens never fall"
