@@ -39,9 +39,11 @@ def machine() -> str:
 def main() -> None:
     """Run parts and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, "page"])
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"among {', '.join(PARTS)}, page")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    if unknown := set(options.parts) - {*PARTS, "page"}:
+        parser.error(f"there is no part {min(unknown)!r}")
     figures: dict[str, Any] = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
     for part in options.parts or [name for name in PARTS if name != "peers"]:
         if part == "page":
