@@ -47,6 +47,12 @@ class SshProber:
         reason, permanent = await asyncio.to_thread(_get_models, url, api_key, deadline_s)
         return ProbeResult(not reason, "", reason, permanent)
 
+    async def jupyter_health(self, url: str, token: str, deadline_s: float) -> ProbeResult:
+        """See `Prober.jupyter_health`."""
+        asked = (f"{url}/api/status", f"token {token}", deadline_s, "Jupyter server")
+        reason, permanent, _ = await asyncio.to_thread(_get, *asked)
+        return ProbeResult(not reason, "", reason, permanent)
+
 
 class _Meeting(asyncssh.SSHClient):
     """Judges the host key and remembers it."""
@@ -91,23 +97,29 @@ def _private_key(seed: bytes) -> asyncssh.SSHKey:
 
 
 def _get_models(url: str, api_key: str, deadline_s: float) -> tuple[str, bool]:
+    bearer = f"Bearer {api_key}" if api_key else ""
+    reason, permanent, body = _get(f"{url.rstrip('/')}/models", bearer, deadline_s, "model server")
+    return (reason, permanent) if reason else _judge_models(body)
+
+
+def _get(url: str, authorization: str, deadline_s: float, what: str) -> tuple[str, bool, bytes]:
+    """Why not, whether that is final, and the body of a 200."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=deadline_s)
     try:
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        connection.request("GET", f"{parts.path.rstrip('/')}/models", headers=headers)
+        connection.request("GET", parts.path, headers={"Authorization": authorization} if authorization else {})
         answer = connection.getresponse()
         body = answer.read(_ANSWER_LIMIT)
     except (OSError, http.client.HTTPException) as error:
-        return f"the model server is not reachable: {_words(error)}", False
+        return f"the {what} is not reachable: {_words(error)}", False, b""
     finally:
         connection.close()
     if answer.status in (401, 403):
-        return f"the model server refused the key ({answer.status})", True
+        return f"the {what} refused the key ({answer.status})", True, b""
     if answer.status != 200:
-        return f"the model server answered {answer.status}", False
-    return _judge_models(body)
+        return f"the {what} answered {answer.status}", False, b""
+    return "", False, body
 
 
 def _judge_models(body: bytes) -> tuple[str, bool]:

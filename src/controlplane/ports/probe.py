@@ -32,6 +32,10 @@ class Prober(Protocol):
         """
         ...
 
+    async def jupyter_health(self, url: str, token: str, deadline_s: float) -> ProbeResult:
+        """Ask the Jupyter server at `url` for its status."""
+        ...
+
     async def model_health(self, url: str, api_key: str, deadline_s: float) -> ProbeResult:
         """Ask the OpenAI-compatible server at `url` (ending in /v1) for its models."""
         ...

@@ -31,6 +31,7 @@ class LaunchMode(StrEnum):
 
     SSH = "ssh"
     MODEL = "model"  # an OpenAI-compatible model server
+    JUPYTER = "jupyter"  # a Jupyter server
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class LaunchSpec:
     image: str = ""
     model: str = ""  # MODEL: what the server loads and serves
     model_api_key: str = ""  # MODEL: the bearer the server requires
+    jupyter_token: str = ""  # JUPYTER: the token the server requires
     env: Mapping[str, str] = field(default_factory=dict)
     max_price_nano_per_hour: int | None = None
 
@@ -167,6 +169,7 @@ class Machine:
     status: MachineStatus
     ssh: SshEndpoint | None = None
     model_url: str = ""  # MODEL: base URL of the OpenAI-compatible API, ending in /v1
+    jupyter_url: str = ""  # JUPYTER: base URL of the Jupyter server
     message: str = ""
     price_nano_per_hour: int | None = None
     created_at: int | None = None  # microseconds, the provider's clock
@@ -197,6 +200,7 @@ class Capabilities:
     templates: bool = False
     stop_start: bool = False
     utilisation: bool = False
+    jupyter: bool = False  # understands LaunchMode.JUPYTER
     launch_timeout_s: float = 90.0  # the longest launch() may take
     call_timeout_s: float = 30.0  # the longest any other call may take
     listing_delay_s: float = 0.0  # how late a new machine may appear in list()

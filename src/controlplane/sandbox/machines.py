@@ -18,8 +18,8 @@ from controlplane.sandbox import control, disks, names, processes
 from controlplane.sandbox.host import Host
 from controlplane.sandbox.plans import Wiring, agent_config, launch_plan
 from controlplane.sandbox.records import MachineFolder, Record
-from controlplane.sandbox.spawn import CONTROL_FD, MODEL_FD, SSH_FD, Launcher, spawn
-from controlplane.sandbox.spec import SandboxError, SandboxSpec
+from controlplane.sandbox.spawn import CONTROL_FD, SERVICE_FD, SSH_FD, Launcher, spawn
+from controlplane.sandbox.spec import JupyterSpec, ModelSpec, SandboxError, SandboxSpec
 
 _PREPARE_TIMEOUT_S = 45.0
 _SETTLE_S, _SETTLE_STEP_S = 0.15, 0.01
@@ -254,8 +254,10 @@ def _listen(folder: MachineFolder, spec: SandboxSpec) -> Mapping[int, socket.soc
     try:
         family = socket.AF_INET6 if ":" in spec.bind else socket.AF_INET
         sockets[SSH_FD] = socket.create_server((spec.bind, 0), family=family, backlog=128)
-        if spec.model:  # only this host's router talks to it
-            sockets[MODEL_FD] = socket.create_server(("127.0.0.1", 0), backlog=128)
+        if isinstance(spec.service, ModelSpec):  # only this host's router talks to it
+            sockets[SERVICE_FD] = socket.create_server(("127.0.0.1", 0), backlog=128)
+        elif spec.service is not None:
+            sockets[SERVICE_FD] = socket.create_server((spec.bind, 0), family=family, backlog=128)
     except BaseException:
         for sock in sockets.values():
             sock.close()
@@ -277,7 +279,8 @@ def _record(
         created_at=now,
         host_key=host_key.export_public_key("openssh").decode().strip(),
         ssh_port=ports[SSH_FD],
-        model_port=ports.get(MODEL_FD, 0),
+        model_port=ports.get(SERVICE_FD, 0) if isinstance(spec.service, ModelSpec) else 0,
+        jupyter_port=ports.get(SERVICE_FD, 0) if isinstance(spec.service, JupyterSpec) else 0,
         sandboxed=sandboxed,
         bounds=asdict(spec.bounds),
         note=dict(spec.note),

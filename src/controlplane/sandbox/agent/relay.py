@@ -1,5 +1,5 @@
-"""The model server of a machine: kept running, its output in the journal, reached through an inherited
-socket.
+"""The server that a machine has beside SSH (a model's, or Jupyter): kept running, its output in the journal, reached
+through an inherited socket.
 """
 
 from __future__ import annotations
@@ -14,55 +14,46 @@ from typing import Any, Protocol
 from .children import Children
 from .journal import Journal
 
-_PORT = 8000  # vLLM's own default, inside the machine
 _CHUNK = 65536
 _RESTART_S = (0.5, 1.0, 2.0, 5.0, 15.0)
 
 
 class Host(Protocol):
-    """What the model server needs from the agent."""
+    """What the server needs from the agent."""
 
     children: Children
     journal: Journal
     env: dict[str, str]
 
 
-class ModelServer:
-    """Supervises `vllm serve` and relays connections to it."""
+class Service:
+    """Supervises one server and relays connections to it."""
 
-    def __init__(self, model: dict[str, Any], host: Host) -> None:
-        self._model = model
+    def __init__(self, config: dict[str, Any], host: Host) -> None:
+        self._name: str = config["name"]
+        self._argv: list[str] = config["argv"]
+        self._env: dict[str, str] = config["env"]
+        self._port: int = config["port"]
         self._host = host
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self, door: socket.socket) -> None:
-        """Begin to serve; returns at once. Until the model is loaded clients get a 503."""
+        """Begin to serve; returns at once. Until the server listens clients get a 503."""
         self._tasks.add(asyncio.create_task(self._supervise()))
         await asyncio.start_server(self._relay, sock=door)
 
     async def _supervise(self) -> None:
         for attempt in range(1_000_000):
             status = await self._run_once()
-            self._host.journal.write(f"model server ended with status {status}; starting it again")
+            self._host.journal.write(f"{self._name} server ended with status {status}; starting it again")
             await asyncio.sleep(_RESTART_S[min(attempt, len(_RESTART_S) - 1)])
 
     async def _run_once(self) -> int:
-        argv = [
-            *self._model["command"],
-            "serve",
-            self._model["name"],
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(_PORT),
-        ]
-        argv += ["--served-model-name", *self._model["served_names"]]
-        # vLLM reads its key from the environment as well; an argument would show in the process list.
-        env = {**self._host.env, **self._model["env"], "VLLM_API_KEY": self._model["api_key"]}
+        env = {**self._host.env, **self._env}
         output, theirs = os.pipe()
         null = os.open(os.devnull, os.O_RDONLY)
         try:
-            _, ended = self._host.children.start(argv, env, stdin=null, stdout=theirs, stderr=theirs)
+            _, ended = self._host.children.start(self._argv, env, stdin=null, stdout=theirs, stderr=theirs)
         finally:
             os.close(theirs)
             os.close(null)
@@ -78,11 +69,11 @@ class ModelServer:
         while data := await reader.read(_CHUNK):
             *lines, rest = (rest + data)[-_CHUNK:].split(b"\n")
             for line in lines:
-                self._host.journal.write(f"model: {line.decode('utf-8', 'replace').rstrip()}")
+                self._host.journal.write(f"{self._name}: {line.decode('utf-8', 'replace').rstrip()}")
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", _PORT)
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._port)
         except OSError:
             with contextlib.suppress(OSError):
                 await reader.read(_CHUNK)
@@ -94,7 +85,7 @@ class ModelServer:
         _close_all(server_writer.close, writer.close)
 
 
-_BODY = b'{"error":{"message":"The model is still loading.","type":"server_error","code":503}}'
+_BODY = b'{"error":{"message":"The server is still starting.","type":"server_error","code":503}}'
 _NOT_READY = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
     b"connection: close\r\ncontent-length: " + str(len(_BODY)).encode() + b"\r\n\r\n" + _BODY

@@ -11,7 +11,7 @@ from controlplane.domain.offer import Offer
 from controlplane.ports.provider import LaunchMode, LaunchSpec, Rejected, Stockout, TooDear
 from controlplane.sandbox import names, runtime
 from controlplane.sandbox.machines import Machines
-from controlplane.sandbox.spec import Bounds, ModelSpec, SandboxSpec
+from controlplane.sandbox.spec import Bounds, JupyterSpec, ModelSpec, SandboxSpec
 
 _OWN_MODEL = "smollm2-135m-instruct"
 _RESERVE_MB = 1024  # of the host's disk, never promised to machines
@@ -52,16 +52,27 @@ def sandbox_spec(spec: LaunchSpec, offer: Offer, settings: LocalSettings, kinds:
             max_pids=settings.max_pids,
         ),
         env=spec.env,
-        model=ModelSpec(spec.model, spec.model_api_key) if spec.mode is LaunchMode.MODEL else None,
+        service=_service(spec),
         devices=gpus.devices(indexes),
         bind=settings.bind,
         note=note,
     )
 
 
+def _service(spec: LaunchSpec) -> ModelSpec | JupyterSpec | None:
+    if spec.mode is LaunchMode.MODEL:
+        return ModelSpec(spec.model, spec.model_api_key)
+    return JupyterSpec(spec.jupyter_token) if spec.mode is LaunchMode.JUPYTER else None
+
+
 def model_report() -> tuple[bool, str]:
     """For people: whether model launches work here, and how to make them."""
     return (True, "") if runtime.has_model() else (False, runtime.MODEL_INSTALL_LINE)
+
+
+def jupyter_report() -> tuple[bool, str]:
+    """For people: whether machines can run Jupyter here, and how to make them."""
+    return (True, "") if runtime.has_jupyter() else (False, runtime.JUPYTER_INSTALL_LINE)
 
 
 def _mistake(spec: LaunchSpec, settings: LocalSettings) -> str:

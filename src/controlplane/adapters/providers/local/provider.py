@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -29,6 +29,7 @@ from controlplane.ports.provider import (
     ProviderError,
     Stockout,
 )
+from controlplane.sandbox import runtime
 from controlplane.sandbox.host import Host, Report
 from controlplane.sandbox.machines import Machines, Sighting
 from controlplane.sandbox.spec import SandboxError
@@ -63,6 +64,8 @@ class LocalProvider:
     )
 
     def __init__(self, settings: LocalSettings, clock: Clock, executor: Executor | None = None) -> None:
+        # Unsandboxed machines share the host's ports, and Jupyter's is always the same.
+        self.capabilities = replace(self.capabilities, jupyter=runtime.has_jupyter() and not settings.unsandboxed)
         self._settings = settings
         self._clock = clock
         self._host = Host()
@@ -122,6 +125,7 @@ class LocalProvider:
             *self._host.report(),
             ("GPU", not no_gpu, no_gpu),
             ("local model server", *launching.model_report()),
+            ("Jupyter server", *launching.jupyter_report()),
             ("machines at once", True, str(self._settings.machine_limit)),
         ]
 

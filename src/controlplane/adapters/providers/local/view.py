@@ -5,7 +5,6 @@ from __future__ import annotations
 from controlplane.adapters.providers.local.settings import LocalSettings
 from controlplane.ports.provider import Machine, MachineStatus, SshEndpoint, Utilisation
 from controlplane.sandbox.machines import Sighting
-from controlplane.sandbox.records import Record
 
 _START_GRACE_US = 60_000_000  # a live machine that old is running, even if too busy to answer
 
@@ -37,7 +36,8 @@ def machine(
         label=sighting.label,
         status=state,
         ssh=SshEndpoint(settings.advertised_host, record.ssh_port, "root", record.host_key),
-        model_url=_model_url(record),
+        model_url=f"http://127.0.0.1:{record.model_port}/v1" if record.model_port else "",
+        jupyter_url=f"http://{_in_url(settings.advertised_host)}:{record.jupyter_port}" if record.jupyter_port else "",
         message=message,
         price_nano_per_hour=price if isinstance(price, int) else None,
         created_at=record.created_at,
@@ -54,5 +54,5 @@ def why_failed(sighting: Sighting, log_tail: str) -> str:
     return f"the machine's process ended{f'; its last words: {last[-1][:300]}' if last else ''}"
 
 
-def _model_url(record: Record) -> str:
-    return f"http://127.0.0.1:{record.model_port}/v1" if record.model_port else ""
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
