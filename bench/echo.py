@@ -37,10 +37,10 @@ IN_FLIGHT = 64
 class _Keys:
     principal = Principal("acct_1", "key_1", frozenset(SCOPES))
 
-    def cached(self, token: str) -> Principal:
+    def cached(self, token: str, dialect: str) -> Principal:
         return self.principal
 
-    async def authenticate(self, token: str) -> Principal:
+    async def authenticate(self, token: str, dialect: str) -> Principal:
         return self.principal
 
 

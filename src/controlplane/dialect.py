@@ -6,26 +6,36 @@ dialect by name. Adding a dialect is a record and one line in `bootstrap`'s list
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from controlplane.domain.errors import PlaneError
+from controlplane.domain.key_format import CANONICAL_KEYS, KeyFormat
+from controlplane.domain.principal import CANONICAL_DIALECT
+from controlplane.domain.ratelimit import RateState
+from controlplane.domain.state import State
 
 # Envoy fills these in when it answers by itself (a value that is one of them alone keeps its JSON type).
 ENVOY_TEXT = "%LOCAL_REPLY_BODY%"
 STATUS = "%RESPONSE_CODE%"
-REQUEST_ID = "%REQ(X-REQUEST-ID)%"
+# A new id where Envoy refuses a request before it gave it one: headers that are too large or malformed.
+REQUEST_ID = '%COALESCE({"operators": [{"command": "REQ", "param": "X-REQUEST-ID"}, "UNIQUE_ID"]})%'
 METHOD = "%REQ(X-ENVOY-ORIGINAL-METHOD?:METHOD)%"
 PATH = "%PATH(NQ:ORIG_OR_PATH)%"  # without the query, which may hold a token
 
 
 @dataclass(frozen=True)
 class LocalReply:
-    """The body Envoy sends when it answers a status by itself. Its strings may hold the operators above."""
+    """The body Envoy sends when it answers a status by itself. Its strings may hold the operators above.
+
+    `shown_status` is what callers get instead of `status`, where the dialect documents another one.
+    """
 
     status: int
     body: Mapping[str, object]
     content_type: str = "application/json"
+    shown_status: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,10 +50,14 @@ class RenderedError:
 # From a refusal and the request id.
 ErrorRenderer = Callable[[PlaneError, str], RenderedError]
 
+# From what a key may still do to the headers that every answer of the dialect carries.
+RateHeaders = Callable[[RateState], Sequence[tuple[str, str]]]
+
 
 @dataclass(frozen=True)
 class Claim:
-    """A path that a dialect owns on the main port: everything below it if it ends in `/`, else exactly it.
+    """A path that a dialect owns on the main port: everything below it if it ends in `/`, else exactly it. `{name}`
+    stands for one segment.
 
     `bearer` narrows the claim to calls whose bearer token begins so. Of two claims to a path the narrower
     wins.
@@ -54,11 +68,39 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Dialect:
-    """One REST API spoken at the edge. On its own port (main port + `port_offset`) and hosts it owns every
-    path.
+class WebhookDelivery:
+    """One attempt to tell one event to one endpoint: what a dialect's headers are made of."""
 
-    `name` is what the server sees as request metadata `x-dialect`; `services` are full protobuf names.
+    event_id: str  # the same in every attempt: receivers tell repeats by it
+    event_type: str
+    delivery_id: str  # another one in every attempt
+    timestamp: int  # Unix seconds of the attempt
+    signature: str  # hex HMAC-SHA256 over `<timestamp>.<body>` under the endpoint's secret
+
+
+@dataclass(frozen=True)
+class WebhookFormat:
+    """How a dialect tells the events of instances to webhook endpoints.
+
+    `render` makes the JSON body (and its type) from the event's id, its time in microseconds and the serialized
+    gpuplane.v1.InstanceEvent; None where the dialect has no such event. Attempts follow each other after `retry_s`;
+    after the last one the delivery has failed.
+    """
+
+    event_types: tuple[str, ...]
+    render: Callable[[str, int, bytes], tuple[str, Mapping[str, object]] | None]
+    headers: Callable[[WebhookDelivery], Sequence[tuple[str, str]]]
+    retry_s: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One REST API spoken at the edge. On its own port (main port + `port_offset`) and hosts it owns every path.
+
+    `name` is what the server sees as request metadata `x-dialect`; `services` are full protobuf names, `servicers`
+    makes them from the composed plane, and `scopes` says what a key needs for each of their methods (by path).
+    `states` shows every state of an instance in the dialect's own word. The first of `key_formats` is the one that
+    credentials.json has a key of.
     """
 
     name: str
@@ -70,6 +112,14 @@ class Dialect:
     sse_paths: tuple[str, ...] = ()  # full-match regexes (RE2) of streams sent as server-sent events
     wait_paths: tuple[str, ...] = ()  # full-match regexes of calls that answer late on purpose
     render_error: ErrorRenderer | None = None  # None: google.rpc.Status as JSON, rendered by Envoy's transcoder
+    servicers: Callable[[Any], Sequence[Any]] | None = None  # None: they are the canonical API's own
+    scopes: Mapping[str, str] = field(default_factory=dict)
+    states: Mapping[State, str] = field(default_factory=dict)
+    key_formats: tuple[KeyFormat, ...] = ()
+    rate_headers: RateHeaders | None = None
+    webhooks: WebhookFormat | None = None
+    cors_request_headers: tuple[str, ...] = ()  # that browsers may send, beside those that all dialects know
+    cors_response_headers: tuple[str, ...] = ()  # that scripts may read
 
 
 @dataclass(frozen=True)
@@ -120,10 +170,20 @@ def _ownerless_reply(refusal: Refusal) -> LocalReply:
 OWNERLESS_REPLIES = tuple(map(_ownerless_reply, REFUSALS))
 
 CANONICAL = Dialect(
-    name="gpuplane",
+    name=CANONICAL_DIALECT,
     services=tuple(
         f"gpuplane.v1.{service}"
-        for service in ("Accounts", "Budgets", "Instances", "Keys", "Offers", "Operations", "System", "Usage")
+        for service in (
+            "Accounts",
+            "Budgets",
+            "Instances",
+            "Keys",
+            "Offers",
+            "Operations",
+            "System",
+            "Usage",
+            "Webhooks",
+        )
     ),
     port_offset=0,
     claims=(Claim("/gpuplane/"), Claim("/health"), Claim("/ready"), Claim("/metrics")),
@@ -134,4 +194,5 @@ CANONICAL = Dialect(
         "/gpuplane/v1/operations/[^/]+/watch",
     ),
     wait_paths=("/gpuplane/v1/operations/[^/]+/wait",),
+    key_formats=(CANONICAL_KEYS,),
 )

@@ -111,6 +111,14 @@ class Metrics:
                 "gpu_provider_api_errors_total", "Failed calls to providers.", ("provider", "operation"),
                 registry=registry,
             ),
+            Count.WEBHOOK_ATTEMPTS: Counter(
+                "gpuplane_webhook_attempts_total", "Posts to webhook receivers, by outcome.", ("outcome",),
+                registry=registry,
+            ),
+            Count.WEBHOOK_GAPS: Counter(
+                "gpuplane_webhook_gaps_total", "Times the event log was trimmed before webhooks had read it.",
+                registry=registry,
+            ),
         }  # fmt: skip
         self._timings = {
             Timing.PROVISIONING: Histogram(

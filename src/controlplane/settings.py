@@ -70,6 +70,16 @@ class Settings(BaseSettings):
     local_cpu_count: int = Field(0, ge=0, description="CPUs of one local machine; 0: fitted to this host.")
     local_memory_mb: int = Field(0, ge=0, description="Memory of one local machine; 0: fitted to this host.")
     local_cpu_price: str = Field("0.01", description="Price per hour of a local CPU machine, USD.")
+    hoonify_minimum: int = Field(
+        0, ge=0, le=3600, description="Least time charged for an on-demand instance of the Hoonify API."
+    )
+    hoonify_nearest: Literal["na", "eu", "apac"] = Field(
+        "na", description="Pool that the Hoonify API calls the nearest, where a request names none."
+    )
+    webhook_allow_private: bool = Field(
+        False,
+        description="Let webhooks call loopback and private addresses, also by http: for tests and closed networks.",
+    )
     max_duration: int = Field(30 * 86400, ge=60, description="Hard maximum of any instance's life.")
     stop_grace: float = Field(60.0, ge=0, le=3600, description="From SIGTERM to SIGKILL of an ending machine.")
     meter_interval: float = Field(60.0, ge=0.5, le=3600, description="How often running machines are charged.")
@@ -78,6 +88,9 @@ class Settings(BaseSettings):
     offers_interval: float = Field(10.0, ge=0.5, description="How often offers are fetched.")
     retention: float = Field(30 * 86400.0, ge=60, description="How long finished operations and events are kept.")
     retention_events: int = Field(100_000, ge=1000, description="Newest events that are kept whatever their age.")
+    retention_deliveries: float = Field(
+        7 * 86400.0, ge=60, description="How long delivered and failed webhooks are kept."
+    )
     drain: float = Field(10.0, ge=0, description="How long running requests may finish when the server stops.")
 
     @field_validator("cors_origins", "plugins", mode="before")

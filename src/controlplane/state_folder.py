@@ -6,12 +6,12 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from controlplane.adapters.secrets import load_master_key
-from controlplane.domain.account import mint_secret
+from controlplane.domain.key_format import CANONICAL_KEYS, KeyFormat
 from controlplane.files import write_private
-from controlplane.usecases.keys import SECRET_PREFIX
 
 
 class StartError(Exception):
@@ -85,28 +85,29 @@ class StateFolder:
 
     def operator_key(self) -> str:
         """The operator's API key; made at first start."""
-        return self._once("operator.key", mint_secret(SECRET_PREFIX, os.urandom(24)))
+        return self._once("operator.key", CANONICAL_KEYS.mint(os.urandom(24)))
 
     @property
     def has_credentials(self) -> bool:
         """Whether an earlier start wrote credentials.json."""
         return (self.path / "credentials.json").exists()
 
-    def credentials(self, account_id: str) -> tuple[str, str]:
-        """(account id, API key) of the account that the first start makes.
+    def credentials(self, account_id: str, formats: Sequence[KeyFormat]) -> tuple[str, dict[str, str]]:
+        """(account id, secret by dialect) of the account that the first start makes: one key of each format.
 
-        The file is written before the database knows the key, so that a crash in between loses no key: the next start
-        finds the file and finishes the work.
+        The file is written before the database knows a key, so that a crash in between loses none: the next start
+        finds the file and finishes the work. A dialect that an update brought gets its key then.
         """
-        text = self._once(
-            "credentials.json",
-            json.dumps({"account": account_id, "keys": {"gpuplane": mint_secret(SECRET_PREFIX, os.urandom(24))}}),
-        )
+        text = self._once("credentials.json", json.dumps({"account": account_id, "keys": {}}))
         try:
             found = json.loads(text)
-            return str(found["account"]), str(found["keys"]["gpuplane"])
-        except (ValueError, KeyError, TypeError):
+            account, keys = str(found["account"]), {str(name): str(key) for name, key in found["keys"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise StartError(f"{self.path / 'credentials.json'} is damaged; restore it or remove it") from None
+        if missing := {form.dialect: form.mint(os.urandom(24)) for form in formats if form.dialect not in keys}:
+            keys |= missing
+            write_private(self.path / "credentials.json", json.dumps({"account": account, "keys": keys}))
+        return account, keys
 
     def write_endpoints(self, endpoints: dict[str, str]) -> None:
         """Where the plane answers, for clients on this host."""

@@ -16,11 +16,11 @@ from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from controlplane import resources
-from controlplane.dialect import CANONICAL, Dialect
+from controlplane.bootstrap.dialects import DIALECTS
+from controlplane.dialect import Dialect
 from controlplane.edge.routes import Route, listeners
 
 GOLDEN = Path(__file__).parents[1] / "routes.txt"
-DIALECTS = (CANONICAL,)
 VERBS = ("get", "put", "post", "delete", "patch")
 
 

@@ -376,7 +376,7 @@ async def test_the_log_of_sixteen_writers_in_two_processes(stores: Stores) -> No
 async def test_replicas_that_start_together_on_an_empty_database() -> None:
     url = await new_database()
     said = await asyncio.gather(*(migrate(url, SystemIds(), lambda n=n: f"d{n}") for n in range(4)))
-    assert sum("-> 0001" in sentence for sentence in said) == 1
+    assert sum(f"-> {SCHEMA:04}" in sentence for sentence in said) == 1
     assert sum("up to date" in sentence for sentence in said) == 3
 
 

@@ -28,6 +28,8 @@ class World:
     ssh_key: Any
     api_key: Any
     budget: Any
+    webhook: Any
+    delivery_id: str
     stranger: Caller
     revoked: str
     expired: str
@@ -35,7 +37,10 @@ class World:
     def ids(self) -> list[bytes]:
         """What no stranger may ever be shown."""
         me = self.plane.account_id
-        found = (self.instance.id, self.operation_id, self.ssh_key.id, self.api_key.id, self.budget.id, me)
+        found = (
+            self.instance.id, self.operation_id, self.ssh_key.id, self.api_key.id, self.budget.id, self.webhook.id,
+            self.delivery_id, me,
+        )  # fmt: skip
         return [id.encode() for id in found]
 
     def snapshot(self) -> list[Any]:
@@ -47,12 +52,22 @@ class World:
             me.keys.ListSshKeys(pb.ListSshKeysRequest()),
             me.keys.ListApiKeys(pb.ListApiKeysRequest()),
             me.budgets.GetBudget(pb.GetBudgetRequest(id=self.budget.id)).limit,
+            me.webhooks.ListWebhookEndpoints(pb.ListWebhookEndpointsRequest()),
             self.plane.operator.accounts.GetAccount(pb.GetAccountRequest(id=self.plane.account_id)),
         ]
 
 
 def _key(caller: Caller, **fields: Any) -> Any:
     return caller.keys.CreateApiKey(pb.CreateApiKeyRequest(**{"name": "k"} | fields))
+
+
+def _switched_off(me: Caller, webhook_id: str) -> str:
+    """Stop the webhook, so that what is stored of it stays as it is; the id of something that it was told."""
+    request = pb.ListWebhookDeliveriesRequest(endpoint_id=webhook_id)
+    told = eventually(lambda: me.webhooks.ListWebhookDeliveries(request).deliveries)
+    me.webhooks.UpdateWebhookEndpoint(pb.UpdateWebhookEndpointRequest(id=webhook_id, enabled=False))
+    time.sleep(1)  # what is under way comes back
+    return str(told[0].id)
 
 
 def _in(seconds: float) -> dict[str, int]:
@@ -64,24 +79,27 @@ def _in(seconds: float) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def world() -> Any:
     # Not on loopback: there metrics need an operator key.
-    with running_plane(bind="0.0.0.0") as plane:
+    with running_plane(bind="0.0.0.0", webhook_allow_private=True) as plane:
         me = plane.me
         expired = _key(me, expire_time=_in(0.5))
         revoked = _key(me)
         me.keys.RevokeApiKey(pb.RevokeApiKeyRequest(id=revoked.api_key.id))
         late = plane.caller(expired.secret)
         eventually(lambda: tried(lambda: late.offers.ListOffers(pb.ListOffersRequest())) is None)
+        webhook = me.webhooks.CreateWebhookEndpoint(pb.CreateWebhookEndpointRequest(url=NOBODY)).webhook_endpoint
         instance = plane.rent(name="mine", reservation={"seconds": 3600})
         yield World(
             plane, instance, instance.create_operation_id,
             me.keys.CreateSshKey(pb.CreateSshKeyRequest(name="mine", public_key=SSH_KEY)),
             _key(me).api_key,
             me.budgets.CreateBudget(pb.CreateBudgetRequest(name="mine", limit={"units": 5})),
-            plane.new_account("stranger"), revoked.secret, expired.secret,
+            webhook, _switched_off(me, webhook.id), plane.new_account("stranger"), revoked.secret, expired.secret,
         )  # fmt: skip
 
 
 Build = Callable[[World], dict[str, Any]]
+
+NOBODY = "http://127.0.0.1:9/hook"  # nothing listens there
 
 # What a stranger gets: an error's code and reason, or a rule for the answer.
 NOT_FOUND = ("NOT_FOUND", "RESOURCE_NOT_FOUND")
@@ -128,6 +146,13 @@ WALK: dict[str, tuple[str, Build, Any]] = {
     "ListBudgets": ("budgets:read", lambda w: {}, OWN),
     "UpdateBudget": ("budgets:write", lambda w: {"id": w.budget.id, "limit": {"nanos": 1}}, NOT_FOUND),
     "DeleteBudget": ("budgets:write", lambda w: {"id": w.budget.id}, NOT_FOUND),
+    "CreateWebhookEndpoint": ("webhooks:write", lambda w: {"url": NOBODY}, OWN),
+    "GetWebhookEndpoint": ("webhooks:read", lambda w: {"id": w.webhook.id}, NOT_FOUND),
+    "ListWebhookEndpoints": ("webhooks:read", lambda w: {}, OWN),
+    "UpdateWebhookEndpoint": ("webhooks:write", lambda w: {"id": w.webhook.id, "enabled": True}, NOT_FOUND),
+    "DeleteWebhookEndpoint": ("webhooks:write", lambda w: {"id": w.webhook.id}, NOT_FOUND),
+    "ListWebhookDeliveries": ("webhooks:read", lambda w: {"endpoint_id": w.webhook.id}, NOT_FOUND),
+    "RedeliverWebhook": ("webhooks:write", lambda w: {"endpoint_id": w.webhook.id, "id": w.delivery_id}, NOT_FOUND),
     "CreateAccount": (OPERATOR, lambda w: {"name": "x"}, OPERATOR_ONLY),
     "GetAccount": (OPERATOR, lambda w: {"id": w.plane.account_id}, OPERATOR_ONLY),
     "ListAccounts": (OPERATOR, lambda w: {}, OPERATOR_ONLY),
@@ -217,7 +242,7 @@ def scoped(world: World) -> dict[tuple[str, bool], Caller]:
 
 
 def test_a_key_has_only_the_scopes_given(world: World, scoped: dict[tuple[str, bool], Caller]) -> None:
-    assert len(SCOPES) == 8
+    assert len(SCOPES) == 10
     keys = scoped["keys:write", True]
     failure = failure_of(lambda: _key(keys, scopes=["keys:write", "instances:write"]))
     assert (failure.code, failure.reason) == ("PERMISSION_DENIED", "SCOPE_MISSING")

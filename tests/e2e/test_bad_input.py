@@ -47,6 +47,7 @@ class World:
             list(me.keys.ListSshKeys(pb.ListSshKeysRequest()).ssh_keys),
             list(me.keys.ListApiKeys(pb.ListApiKeysRequest(page_size=1000)).api_keys),
             [(b.id, b.name, b.limit) for b in me.budgets.ListBudgets(pb.ListBudgetsRequest()).budgets],
+            me.webhooks.ListWebhookEndpoints(pb.ListWebhookEndpointsRequest()),
             self.plane.operator.accounts.ListAccounts(pb.ListAccountsRequest(page_size=1000)),
         )
 
@@ -152,6 +153,17 @@ FIELDS: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("CreateBudget", {"name": "b", "limit": {}}, "limit", "more than zero", "0"),
     ("CreateBudget", {"name": "b", "limit": {"units": -5}}, "limit", "not be negative", "-5"),
     ("CreateBudget", {"name": "b", "limit": {"units": 1}, "period": 55}, "period", "HOUR", "55"),
+    ("CreateWebhookEndpoint", {}, "url", "must begin with https://", ""),
+    ("CreateWebhookEndpoint", {"url": "http://a.example"}, "url", "must begin with https://", "http://a.example"),
+    ("CreateWebhookEndpoint", {"url": "https://127.1/x"}, "url", "loopback or private", "127.1"),
+    ("CreateWebhookEndpoint", {"url": "https://169.254.169.254/"}, "url", "metadata", "169.254"),
+    ("CreateWebhookEndpoint", {"url": "https://a:secret@b.example/"}, "url", "user name or password", "..."),
+    ("CreateWebhookEndpoint", {"url": "https://" + "a" * 2041}, "url", "at most 2048", "2049"),
+    ("CreateWebhookEndpoint", {"url": "https://a.invalid", "dialect": "x"}, "dialect", "must be among", "x"),
+    ("CreateWebhookEndpoint", {"url": "https://a.invalid", "event_types": ["x"]}, "event_types", "instance.c", "x"),
+    ("CreateWebhookEndpoint", {"event_types": ["x"] * 65}, "event_types", "at most 64", "65"),
+    ("UpdateWebhookEndpoint", {"id": "x"}, "enabled", "is required", ""),
+    ("ListWebhookEndpoints", {"page_size": -1}, "page_size", "not be negative", "-1"),
     ("QueryUsage", {"bucket": 9}, "bucket", "HOUR", "9"),
     ("QueryUsage", {"group_by": 9}, "group_by", "INSTANCE", "9"),
     (
@@ -221,7 +233,7 @@ IDS = [
     "GetInstance", "UpdateInstance", "TerminateInstance", "WatchInstance", "GetConnection", "GetDiagnostics",
     "GetInstanceLogs", "GetOperation", "WaitOperation", "CancelOperation", "WatchOperation", "GetOffer", "GetSshKey",
     "DeleteSshKey", "GetApiKey", "RevokeApiKey", "GetBudget", "UpdateBudget", "DeleteBudget", "GetAccount",
-    "CloseAccount",
+    "CloseAccount", "GetWebhookEndpoint", "DeleteWebhookEndpoint",
 ]  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ HTTP = {
 }  # fmt: skip
 SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ9y9SYGOgcBlnK9Wj7oqOl0NkrH7R1T9vWm1Zu4a7Qe me@home"
 HOUR = {"seconds": 3600}
+NOBODY = "https://nobody.invalid/hook"
 NO_INSTANCE, NO_OPERATION = "inst_00000000000000000000000000", "00000000-0000-7000-8000-000000000000"
 
 
@@ -35,6 +38,8 @@ class World:
     ssh_key: Any
     api_key: Any
     budget: Any
+    webhook: Any
+    delivery_id: str
     account: Any
 
     def spare_ssh_key(self) -> str:
@@ -45,10 +50,24 @@ class World:
         request = pb.CreateBudgetRequest(name=f"spare {uuid.uuid4()}", limit={"units": 9})
         return str(self.plane.me.budgets.CreateBudget(request).id)
 
+    def spare_webhook(self) -> str:
+        request = pb.CreateWebhookEndpointRequest(url=NOBODY)
+        return str(self.plane.me.webhooks.CreateWebhookEndpoint(request).webhook_endpoint.id)
+
+
+def _switched_off(me: Caller, webhook_id: str) -> str:
+    """Stop the webhook, so that what is stored of it stays as it is; the id of something that it was to be told."""
+    request = pb.ListWebhookDeliveriesRequest(endpoint_id=webhook_id)
+    told = eventually(lambda: me.webhooks.ListWebhookDeliveries(request).deliveries)
+    me.webhooks.UpdateWebhookEndpoint(pb.UpdateWebhookEndpointRequest(id=webhook_id, enabled=False))
+    time.sleep(4)  # an attempt that is under way comes back
+    return str(told[0].id)
+
 
 @pytest.fixture(scope="module")
 def world(shared_plane: Plane) -> World:
     me = shared_plane.me
+    webhook = me.webhooks.CreateWebhookEndpoint(pb.CreateWebhookEndpointRequest(url=NOBODY)).webhook_endpoint
     ended = shared_plane.rent(name="ended", labels={"a": "1"})
     shared_plane.terminate(ended.id)
     eventually(lambda: me.instances.GetInstance(pb.GetInstanceRequest(id=ended.id)).HasField("gone_time"))
@@ -62,6 +81,8 @@ def world(shared_plane: Plane) -> World:
         ssh_key=me.keys.CreateSshKey(pb.CreateSshKeyRequest(name="mine", public_key=SSH_KEY)),
         api_key=api_key,
         budget=me.budgets.CreateBudget(pb.CreateBudgetRequest(name="big", limit={"units": 1000})),
+        webhook=webhook,
+        delivery_id=_switched_off(me, webhook.id),
         account=shared_plane.operator.accounts.CreateAccount(pb.CreateAccountRequest(name="tenant")),
     )
 
@@ -228,6 +249,24 @@ CASES: dict[str, Case] = {
         same=_without("spent", "held"),  # the change meets running machines at once
     ),
     "DeleteBudget": Case(lambda w: {"id": w.spare_budget()}, lambda w: {"id": "budget_none"}, once=True),
+    "CreateWebhookEndpoint": Case(
+        lambda w: {"url": NOBODY, "dialect": "gpuplane", "request_id": _request_id("webhook")},
+        lambda w: {"url": "https://10.0.0.1/"}, "INVALID_ARGUMENT", "INVALID_FIELD",
+    ),
+    "GetWebhookEndpoint": Case(lambda w: {"id": w.webhook.id}, lambda w: {"id": "none"}),
+    "ListWebhookEndpoints": Case(
+        lambda w: {"page_size": 1}, lambda w: {"page_token": "forged"}, "INVALID_ARGUMENT", "INVALID_PAGE_TOKEN",
+    ),
+    "UpdateWebhookEndpoint": Case(
+        lambda w: {"id": w.webhook.id, "enabled": False}, lambda w: {"id": w.webhook.id}, "INVALID_ARGUMENT",
+        "INVALID_FIELD",
+    ),
+    "DeleteWebhookEndpoint": Case(lambda w: {"id": w.spare_webhook()}, lambda w: {"id": "none"}, once=True),
+    "ListWebhookDeliveries": Case(lambda w: {"endpoint_id": w.webhook.id}, lambda w: {"endpoint_id": "none"}),
+    "RedeliverWebhook": Case(
+        lambda w: {"endpoint_id": w.webhook.id, "id": w.delivery_id},
+        lambda w: {"endpoint_id": w.webhook.id, "id": "none"},
+    ),
     "CreateAccount": Case(
         lambda w: {"name": "acc", "currency": "EUR", "max_instances": 3, "request_id": _request_id("account")},
         lambda w: {"name": "acc", "currency": "euro"}, "INVALID_ARGUMENT", "INVALID_FIELD", operator=True,
@@ -308,7 +347,7 @@ def test_same_refusal_without_a_key(world: World, ways: SimpleNamespace, name: s
         assert _rest(ways, ways.rpc.request(), key="").status == 200
         ways.rpc.grpc(world.plane.caller())(ways.rpc.request())
         return
-    request = _request(ways.rpc, {"id": "x"} if "{id}" in ways.rpc.template else {})
+    request = _request(ways.rpc, dict.fromkeys(re.findall(r"{(\w+)}", ways.rpc.template), "x"))
     answer = _rest(ways, request, key="")
     assert answer.status == 401
     over_grpc = failure_of(lambda: ways.rpc.grpc(world.plane.caller())(request))

@@ -50,6 +50,8 @@ from gpuplane.v1 import (
     system_service_pb2,
     usage_service_pb2,
     watch_pb2,
+    webhook_pb2,
+    webhook_service_pb2,
 )
 from gpuplane_client.services import Services
 
@@ -66,7 +68,7 @@ pb = SimpleNamespace(
         for module in (
             account_service_pb2, budget_service_pb2, instance_pb2, instance_service_pb2, key_pb2, key_service_pb2,
             offer_pb2, offer_service_pb2, operation_pb2, operation_service_pb2, system_service_pb2, usage_service_pb2,
-            watch_pb2,
+            watch_pb2, webhook_pb2, webhook_service_pb2,
         )
         for name, value in vars(module).items()
         if name[0].isupper() and name != "DESCRIPTOR"

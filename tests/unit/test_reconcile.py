@@ -22,6 +22,7 @@ from controlplane.ports.provider import (
     Ambiguous,
     AuthFailed,
     CreatedButUnusable,
+    LaunchMode,
     LaunchSpec,
     MachineStatus,
     ProviderError,
@@ -53,6 +54,38 @@ async def test_a_machine_is_usable_as_soon_as_it_answers(lab: Lab) -> None:
     assert [step.name for step in operation.steps] == ["allocate", "start", "ready"]
     assert [a.outcome for a in operation.attempts] == [Outcome.CREATED]
     assert (row.ssh_host, row.ssh_port, row.ssh_host_key) == ("host", 22, "ssh-ed25519 host")
+
+
+@in_virtual_time
+async def test_a_provider_without_jupyter_gives_a_machine_without(lab: Lab) -> None:
+    lab.work()
+    await lab.running(mode="jupyter")
+    (spec,) = lab.provider.asked
+    assert (spec.mode, spec.jupyter_token) == (LaunchMode.SSH, "")
+
+
+@in_virtual_time
+async def test_jupyter_is_asked_for_where_it_can_be_had(lab: Lab) -> None:
+    lab.provider.capabilities = replace(lab.provider.capabilities, jupyter=True)
+    lab.work()
+    await lab.running(mode="jupyter")
+    (spec,) = lab.provider.asked
+    assert spec.mode is LaunchMode.JUPYTER
+    assert len(spec.jupyter_token) == 64
+
+
+@in_virtual_time
+async def test_a_prepaid_reservation_lasts_from_running(lab: Lab) -> None:
+    policy = BillingPolicy(BillingKind.PREPAID, prepaid_s=600)
+    lab.work()
+    row = await lab.running(billing=policy, reservation_s=600, max_duration_s=900)
+    assert row.run_at is not None
+    assert row.run_at > row.created_at
+    assert row.expire_at == row.run_at + 600 * SECOND
+    assert row.hard_expire_at == row.run_at + 900 * SECOND
+    ended = await lab.until(row.id, State.TERMINATED)
+    assert ended.stop_at is not None
+    assert ended.stop_at >= row.expire_at, "what is paid can be used"
 
 
 @in_virtual_time

@@ -25,10 +25,10 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 
 
 class Nobody:
-    def cached(self, token: str) -> Principal | None:
+    def cached(self, token: str, dialect: str) -> Principal | None:
         return None
 
-    async def authenticate(self, token: str) -> Principal:
+    async def authenticate(self, token: str, dialect: str) -> Principal:
         raise Unauthenticated("nobody")
 
 

@@ -15,6 +15,7 @@ class Services:
     keys: Any
     usage: Any
     budgets: Any
+    webhooks: Any
     accounts: Any
     system: Any
 
@@ -31,6 +32,7 @@ _MODULES = {
     "keys": "key",
     "usage": "usage",
     "budgets": "budget",
+    "webhooks": "webhook",
     "accounts": "account",
     "system": "system",
 }

@@ -41,6 +41,11 @@ class Call:
         return "x-dialect" in self.metadata
 
     @property
+    def plain_headers(self) -> list[tuple[str, str]]:
+        """The headers set so far that do not speak of status or body: an error's answer carries them, too."""
+        return [(name, value) for name, value in self.headers or () if not name.startswith("x-http-")]
+
+    @property
     def peer(self) -> str:
         """Address of the peer as gRPC writes it; behind Envoy it is Envoy's."""
         peer: str = self._context.peer()

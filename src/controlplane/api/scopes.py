@@ -57,6 +57,15 @@ _CANONICAL: dict[str, dict[str, str]] = {
         "UpdateBudget": "budgets:write",
         "DeleteBudget": "budgets:write",
     },
+    "Webhooks": {
+        "CreateWebhookEndpoint": "webhooks:write",
+        "GetWebhookEndpoint": "webhooks:read",
+        "ListWebhookEndpoints": "webhooks:read",
+        "UpdateWebhookEndpoint": "webhooks:write",
+        "DeleteWebhookEndpoint": "webhooks:write",
+        "ListWebhookDeliveries": "webhooks:read",
+        "RedeliverWebhook": "webhooks:write",
+    },
     "Accounts": {
         "CreateAccount": OPERATOR,
         "GetAccount": OPERATOR,

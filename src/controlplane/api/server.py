@@ -107,6 +107,7 @@ def build_server(
         limits=limits or KeyLimits(Limits()),
         metrics=metrics or Metrics(),
         renderers={dialect.name: dialect.render_error for dialect in dialects if dialect.render_error},
+        dialects={service: dialect for dialect in dialects for service in dialect.services},
         stopping=stopping,
         log=logs.get("api"),
     )

@@ -19,6 +19,9 @@ from controlplane.state_folder import StartError, StateFolder
 
 def run_up(settings: Settings) -> int:
     """Run the plane until SIGINT or SIGTERM; the exit code."""
+    # Read when gRPC is loaded, by the workers too. We fork only to run other programs; its handlers would say at each
+    # that they cannot help.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     from controlplane.bootstrap.plane import up
 
     logs.setup(settings.log_level)
@@ -49,8 +52,8 @@ def migrate(settings: Settings) -> str:
 
 def render_envoy(settings: Settings) -> str:
     """The Envoy configuration that `up` would run, for those who run their own."""
+    from controlplane.bootstrap.dialects import DIALECTS
     from controlplane.bootstrap.plane import edge_config
-    from controlplane.bootstrap.replica import DIALECTS
     from controlplane.edge.render import render
 
     return render(edge_config(settings, settings.state.resolve() / "run"), DIALECTS)

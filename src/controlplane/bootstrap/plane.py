@@ -13,7 +13,8 @@ from pathlib import Path
 from controlplane import logs, resources
 from controlplane.adapters.bus.memory import MemoryBus
 from controlplane.adapters.store.schema import database_path
-from controlplane.bootstrap.replica import DIALECTS, Replica, holder_name, holder_prefix, package_version
+from controlplane.bootstrap.dialects import DIALECTS, first_key_formats
+from controlplane.bootstrap.replica import Replica, holder_name, holder_prefix, package_version
 from controlplane.bootstrap.stores import first_account, is_current, migrate_store, open_store
 from controlplane.dialect import CANONICAL
 from controlplane.domain.errors import PlaneError
@@ -71,7 +72,7 @@ async def _prepare(settings: Settings, folder: StateFolder) -> None:
     store = await open_store(settings, MemoryBus(), Metrics())
     try:
         await store.check()  # a database that takes no writes is said now, not by the first caller
-        await first_account(store, folder)
+        await first_account(store, folder, first_key_formats())
         await release_held(store, holder_prefix(folder.host_id()))
     finally:
         await store.close()
@@ -106,12 +107,12 @@ def _announce(folder: StateFolder, addresses: Addresses) -> None:
     rest = addresses.url(CANONICAL.name)
     # A plain host:port is plaintext to gRPC clients; with TLS the scheme must be said.
     endpoints = {"grpc": rest if addresses.scheme == "https" else addresses.target(CANONICAL.name), "rest": rest}
-    endpoints |= {d.name: addresses.url(d.name) for d in DIALECTS if d is not CANONICAL}
+    endpoints |= {d.name: addresses.url(d.name) for d in DIALECTS if d.name != CANONICAL.name}
     folder.write_endpoints(endpoints)
     print(f"gpuplane {package_version()} is ready", flush=True)
     print(f"  gRPC and REST  {addresses.url(CANONICAL.name)}", flush=True)
     for dialect in DIALECTS:
-        if dialect is not CANONICAL:
+        if dialect.name != CANONICAL.name:
             print(f"  {dialect.name:<13}  {addresses.url(dialect.name)}", flush=True)
     print(f"  keys           {folder.path / 'credentials.json'}", flush=True)
 

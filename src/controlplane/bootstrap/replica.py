@@ -14,26 +14,30 @@ from typing import Any
 
 from controlplane import logs, tracing
 from controlplane.adapters.bus.memory import MemoryBus
+from controlplane.adapters.outbound import AddressGuard
 from controlplane.adapters.prober import SshProber
 from controlplane.adapters.secrets import MasterKeySecrets
 from controlplane.adapters.ssh_keys import AsyncsshKeyParser
 from controlplane.adapters.store.schema import database_path
 from controlplane.adapters.system import SystemClock, SystemIds
+from controlplane.adapters.webhook_sender import HttpWebhookSender
 from controlplane.api.canonical import Plane as ApiPlane
 from controlplane.api.canonical import canonical_services
 from controlplane.api.interceptors.limits import KeyLimits, Limits
 from controlplane.api.scopes import canonical_scopes
 from controlplane.api.server import build_server
+from controlplane.bootstrap.dialects import DIALECTS, key_formats, webhook_formats
 from controlplane.bootstrap.stores import open_store, settle_deployment
-from controlplane.dialect import CANONICAL, Dialect
 from controlplane.domain.account import hash_secret
 from controlplane.domain.money import nano
 from controlplane.metrics import Metrics
 from controlplane.ports.provider import Provider
 from controlplane.ports.store import Store
+from controlplane.reconcile.deliver import Deliverer
+from controlplane.reconcile.fanout import Fanout
 from controlplane.reconcile.loop import InstanceLoop
 from controlplane.reconcile.replicas import Roster
-from controlplane.reconcile.sweep import Sweeper, expire_records, refresh_offers
+from controlplane.reconcile.sweep import Sweeper, expire_deliveries, expire_records, refresh_offers
 from controlplane.settings import Settings
 from controlplane.state_folder import StartError, StateFolder
 from controlplane.usecases.core import Core, Policy
@@ -43,8 +47,6 @@ from controlplane.usecases.offerbook import OfferBook
 from controlplane.usecases.tokens import Tokens
 from controlplane.vitals import ProcessVitals
 from controlplane.wire import event as stream_messages
-
-DIALECTS: tuple[Dialect, ...] = (CANONICAL,)
 
 
 def package_version() -> str:
@@ -60,6 +62,12 @@ def _policy(settings: Settings) -> Policy:
         max_duration_s=settings.max_duration, stop_grace_s=settings.stop_grace,
         meter_interval_s=settings.meter_interval, hold_window_s=settings.hold_window,
     )  # fmt: skip
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    """The settings of dialects: those that begin with the name of one."""
+    prefixes = tuple(f"{dialect.name}_" for dialect in DIALECTS)
+    return {name: value for name, value in settings.model_dump().items() if name.startswith(prefixes)}
 
 
 def _providers(settings: Settings, folder: StateFolder, host_id: str) -> dict[str, Provider]:
@@ -139,26 +147,37 @@ class Replica:
         host_id = folder.host_id()
         secrets = MasterKeySecrets(folder.master_key())
         self._providers = _providers(settings, folder, host_id)
+        guard, formats = AddressGuard(settings.webhook_allow_private), webhook_formats()
         self._core = Core(
             store=store, clock=SystemClock(), ids=SystemIds(), bus=bus, secrets=secrets,
             ssh_keys=AsyncsshKeyParser(), prober=SshProber(), providers=self._providers, offers=OfferBook(),
-            policy=_policy(settings), deployment_id=deployment_id, host_id=host_id, meter=metrics,
+            policy=_policy(settings), deployment_id=deployment_id, host_id=host_id, meter=metrics, urls=guard,
+            webhook_events={name: form.event_types for name, form in formats.items()},
         )  # fmt: skip
-        authenticator = KeyAuthenticator(store, self._core.clock, hash_secret(folder.operator_key()))
+        authenticator = KeyAuthenticator(store, self._core.clock, hash_secret(folder.operator_key()), key_formats())
         self._hub = EventHub(store, bus, Tokens(secrets, epoch), stream_messages, authenticator)
         self._loop = InstanceLoop(self._core, holder)
+        self._fanout = Fanout(self._core, holder, formats)
+        self._sender = HttpWebhookSender(guard)
+        self._deliverer = Deliverer(self._core, holder, formats, self._sender)
         self._sweepers = [Sweeper(self._core, provider) for provider in self._providers.values()]
         self._vitals = ProcessVitals(store, self._loop, self._sweepers if index == 0 else [], edge, metrics)
         self._limits = KeyLimits(Limits(settings.rate_limit, settings.rate_burst, settings.streams_per_key))
         self._roster = Roster(self._core, holder, self._limits.share_among)
-        api = ApiPlane(self._core, self._hub.tokens, self._hub, authenticator)
+        api = ApiPlane(
+            self._core, self._hub.tokens, self._hub, authenticator, key_formats(), options=_options(settings)
+        )
         loopback = settings.bind.startswith("127.") or settings.bind == "::1"
         # gRPC removes its socket when it stops, whoever listens there by then: a life that ends late would take its
         # successor's away. So each listens under a name of its own, and moves that to where the edge looks.
         self._socket, self._bound = socket, socket.with_suffix(f".{os.getpid()}")
+        dialect_services = [made for dialect in DIALECTS if dialect.servicers for made in dialect.servicers(api)]
+        scopes = dict(canonical_scopes(public_metrics=loopback))
+        for dialect in DIALECTS:
+            scopes |= dialect.scopes
         self._server = build_server(
-            canonical_services(api, self._vitals, metrics, package_version()), authenticator,
-            scopes=canonical_scopes(public_metrics=loopback), limits=self._limits, dialects=DIALECTS,
+            [*canonical_services(api, self._vitals, metrics, package_version()), *dialect_services], authenticator,
+            scopes=scopes, limits=self._limits, dialects=DIALECTS,
             metrics=metrics, addresses=[f"unix:{self._bound}"],
             interceptors=tracing.interceptors(settings.otel_endpoint, package_version()),
         )  # fmt: skip
@@ -172,6 +191,8 @@ class Replica:
         await self._server.start()
         self._bound.replace(self._socket)
         self._run(self._loop.run, "instances")
+        self._run(self._fanout.run, "webhook-fanout")
+        self._run(self._deliverer.run, "webhook-delivery")
         self._run(self._hub.run, "watch")
         self._run(self._hub.watch_keys, "watch-keys")
         self._run(self._vitals.probe_lag, "loop-lag")
@@ -183,6 +204,7 @@ class Replica:
                 self._run(partial(sweeper.run, settings.sweep_interval), f"sweep-{name}")
         if self._index == 0:
             self._run(lambda: expire_records(core, settings.retention, settings.retention_events, 60.0), "retention")
+            self._run(lambda: expire_deliveries(core, settings.retention_deliveries, 60.0), "webhook-retention")
             self._run(lambda: self._roster.watch_hosts(settings.host_lost_after), "hosts")
         await self._server.set_serving(True)
 
@@ -218,6 +240,7 @@ class Replica:
                 await task
         with contextlib.suppress(Exception):
             await self._roster.leave()
+        await self._sender.close()
         for provider in self._providers.values():
             await provider.close()
         await self._store.close()

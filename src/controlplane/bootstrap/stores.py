@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from controlplane import logs
@@ -13,13 +14,13 @@ from controlplane.adapters.store.sqlite import SqliteStore
 from controlplane.adapters.system import SystemClock, SystemIds
 from controlplane.domain.account import Account, ApiKey, hash_secret
 from controlplane.domain.ids import ACCOUNT, API_KEY, encode
-from controlplane.domain.principal import ALL, SCOPES
+from controlplane.domain.key_format import KeyFormat
+from controlplane.domain.principal import ALL
 from controlplane.metrics import Metrics
 from controlplane.ports.bus import Topic
 from controlplane.ports.store import Get, Store, Transaction, UnitOfWork
 from controlplane.settings import Settings
 from controlplane.state_folder import StartError, StateFolder
-from controlplane.usecases.keys import SECRET_PREFIX
 
 
 async def migrate_store(settings: Settings, folder: StateFolder) -> str:
@@ -87,26 +88,35 @@ async def settle_deployment(store: Store, folder: StateFolder) -> str:
     return mine
 
 
-async def first_account(store: Store, folder: StateFolder) -> None:
-    """The account and key of credentials.json, made in the database if they are not there yet.
+async def first_account(store: Store, folder: StateFolder, formats: Sequence[KeyFormat]) -> None:
+    """The account of credentials.json and its keys, one of each format, made in the database where they are missing.
 
-    A lost file gets a new key for the oldest account, not an account of its own that would see no machines.
+    A lost file gets new keys for the oldest account, not an account of its own that would see no machines.
     """
     account_id = encode(ACCOUNT, SystemIds().uuid7())
     if not folder.has_credentials and (oldest := await _oldest_account(store)):
-        logs.get("plane").warning("plane.credentials_lost", account=oldest, mended="a new key was written")
+        logs.get("plane").warning("plane.credentials_lost", account=oldest, mended="new keys were written")
         account_id = oldest
-    account_id, secret = folder.credentials(account_id)
-    if await store.select(ALL, ApiKey, {"secret_sha256": hash_secret(secret)}, "", 1):
-        return
+    account_id, secrets = folder.credentials(account_id, formats)
+    missing = []
+    for form in formats:
+        if not await store.select(ALL, ApiKey, {"secret_sha256": hash_secret(secrets[form.dialect])}, "", 1):
+            missing.append(form)
 
     def decide(tx: Transaction) -> None:
         if tx.get(Account, account_id) is None:
             tx.put(Account(account_id, "default", "USD", 1000, tx.now))
-        key_id, prefix = encode(API_KEY, tx.ids.uuid7()), secret[: len(SECRET_PREFIX) + 4]
-        tx.put(ApiKey(key_id, account_id, "first key", prefix, hash_secret(secret), SCOPES, tx.now))
+        for form in missing:
+            secret, key_id = secrets[form.dialect], encode(API_KEY, tx.ids.uuid7())
+            tx.put(
+                ApiKey(
+                    key_id, account_id, "first key", form.recognisable(secret), hash_secret(secret), form.scopes,
+                    tx.now, dialect=form.dialect,
+                )
+            )  # fmt: skip
 
-    await store.run(UnitOfWork(ALL, [Get(Account, account_id)], decide))
+    if missing:
+        await store.run(UnitOfWork(ALL, [Get(Account, account_id)], decide))
 
 
 async def _oldest_account(store: Store) -> str:

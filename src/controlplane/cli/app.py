@@ -23,6 +23,7 @@ SECTIONS = {
         "keys": "keys:keys",
         "usage": "usage:usage",
         "budgets": "budgets:budgets",
+        "webhooks": "webhooks:webhooks",
         "accounts": "accounts:accounts",
     },
     "Server": {

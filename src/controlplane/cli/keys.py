@@ -84,13 +84,16 @@ def api() -> None:
 @click.option("--scope", "scopes", multiple=True, help="E.g. instances:read. Repeatable.  [default: all of yours]")
 @click.option("--expires", type=UNTIL, help="Stop working then: a date, or a duration from now, e.g. 30d.")
 @click.option("--account", default="", metavar="ID", help="For this account; needs the operator key.")
-def create_api(name: str, scopes: tuple[str, ...], expires: Any, account: str) -> None:
+@click.option("--format", "key_format", default="", help="gp_live, or that of a REST dialect, e.g. gpuai_live.")
+def create_api(name: str, scopes: tuple[str, ...], expires: Any, account: str, key_format: str) -> None:
     """Make an API key. Its secret is shown now and never again."""
     from gpuplane.v1.key_service_pb2 import CreateApiKeyRequest
 
     from controlplane.cli.output import print_json
 
-    request = CreateApiKeyRequest(name=name, scopes=scopes, expire_time=expires, account_id=account)
+    request = CreateApiKeyRequest(
+        name=name, scopes=scopes, expire_time=expires, account_id=account, key_format=key_format
+    )
     with connect(operator=bool(account)) as client:
         made = client.keys.CreateApiKey(request)
     if common().json:

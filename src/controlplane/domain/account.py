@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from dataclasses import dataclass
 
 from controlplane.domain.errors import Aborted
-
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+from controlplane.domain.principal import CANONICAL_DIALECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A credential; only the SHA-256 of its secret is kept (the secret has 178 bits, so no slow hash is needed)."""
+    """A credential; only the SHA-256 of its secret is kept (over 100 bits of it are random: no slow hash is needed)."""
 
     id: str
     account_id: str
@@ -36,6 +34,7 @@ class ApiKey:
     created_at: int
     expires_at: int | None = None
     revoked_at: int | None = None
+    dialect: str = CANONICAL_DIALECT  # the one it opens
 
     def works(self, now: int) -> bool:
         """Neither revoked nor expired."""
@@ -64,6 +63,7 @@ class IdempotencyRecord:
     result_id: str
     created_at: int
     sealed: str = ""  # a secret that may be repeated for a short while, encrypted
+    answer: str = ""  # the first answer, encrypted, where a dialect promises to repeat it
 
     def check(self, fingerprint: str, request_id: str) -> None:
         """Raise Aborted when the id was used with another body."""
@@ -74,31 +74,6 @@ class IdempotencyRecord:
 def idempotency_id(account_id: str, method: str, request_id: str) -> str:
     """The primary key of the record."""
     return hashlib.sha256(f"{account_id}\0{method}\0{request_id}".encode()).hexdigest()
-
-
-def _base62(number: int, length: int) -> str:
-    digits = []
-    for _ in range(length):
-        number, rest = divmod(number, 62)
-        digits.append(_ALPHABET[rest])
-    return "".join(reversed(digits))
-
-
-def mint_secret(prefix: str, entropy: bytes) -> str:
-    """An API key: prefix, 30 base62 characters of entropy, 6 of checksum (a typo is told without a look-up)."""
-    body = _base62(int.from_bytes(entropy, "big"), 30)
-    return f"{prefix}{body}{_base62(zlib.crc32((prefix + body).encode()), 6)}"
-
-
-def well_formed_secret(secret: str, prefix: str) -> bool:
-    """Prefix, length and checksum hold."""
-    body, check = secret[len(prefix) : -6], secret[-6:]
-    return (
-        secret.startswith(prefix)
-        and len(body) == 30
-        and secret.isascii()
-        and check == _base62(zlib.crc32((prefix + body).encode()), 6)
-    )
 
 
 def hash_secret(secret: str) -> str:

@@ -22,11 +22,13 @@ class BillingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BillingPolicy:
-    """How an account is charged for an instance; chosen at creation. `prepaid_s` is the reservation of PREPAID."""
+    """How an account is charged for an instance; chosen at creation. `prepaid_s` is the reservation of PREPAID, and
+    `prepaid_percent` what it costs of the list price; time beyond it costs the list price."""
 
     kind: BillingKind = BillingKind.PER_SECOND
     minimum_s: int = 0
     prepaid_s: int = 0
+    prepaid_percent: float = 100.0
 
 
 def cost(price_nano_per_hour: int, start: int, until: int) -> int:
@@ -38,5 +40,20 @@ def charge(policy: BillingPolicy, price_nano_per_hour: int, run_at: int | None, 
     """The cumulative charge of an instance that began to run at `run_at`; 0 for one that never ran."""
     if run_at is None:
         return 0
-    least_s = max(policy.minimum_s, policy.prepaid_s if policy.kind is BillingKind.PREPAID else 0)
-    return cost(price_nano_per_hour, run_at, max(until, run_at + least_s * SECOND))
+    prepaid_until = run_at + (policy.prepaid_s * SECOND if policy.kind is BillingKind.PREPAID else 0)
+    prepaid = reservation(policy, price_nano_per_hour)
+    return prepaid + cost(price_nano_per_hour, prepaid_until, max(until, run_at + policy.minimum_s * SECOND))
+
+
+def first_hold(policy: BillingPolicy, price_nano_per_hour: int, window_s: float) -> int:
+    """What budgets hold before a machine is asked for: the first window, the minimum or the prepaid reservation."""
+    window = cost(price_nano_per_hour, 0, int(max(window_s, policy.minimum_s) * SECOND))
+    return max(window, reservation(policy, price_nano_per_hour))
+
+
+def reservation(policy: BillingPolicy, price_nano_per_hour: int) -> int:
+    """What the prepaid part costs; 0 without one."""
+    if policy.kind is not BillingKind.PREPAID:
+        return 0
+    whole = cost(price_nano_per_hour, 0, policy.prepaid_s * SECOND)
+    return -(-whole * round(policy.prepaid_percent * 1000) // 100_000)

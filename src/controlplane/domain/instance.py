@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controlplane.domain.billing import BillingPolicy
+from controlplane.domain.billing import BillingKind, BillingPolicy
 from controlplane.domain.offer import Offer
 from controlplane.domain.records import replace
 from controlplane.domain.requirements import Requirements
@@ -26,7 +26,7 @@ class Wish:
     ssh_public_keys: tuple[str, ...] = ()
     image: str = ""
     disk_gb: int = 0
-    mode: str = "ssh"  # ports.provider.LaunchMode
+    mode: str = "ssh"  # ports.provider.LaunchMode; `jupyter` where the provider can, else `ssh`
     model: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -79,7 +79,7 @@ class Instance:
     ssh_port: int = 0
     ssh_user: str = ""
     ssh_host_key: str = ""
-    model_url: str = ""
+    model_url: str = ""  # of the model server, or of Jupyter where that is the wish
     # The lease.
     expire_at: int | None = None
     hard_expire_at: int | None = None
@@ -127,6 +127,32 @@ class Instance:
             updated_at=now,
             run_at=now if state is State.RUNNING and self.run_at is None else self.run_at,
             end_at=now if state in TERMINAL else self.end_at,
+        )
+
+    def reservation_begun(self) -> Instance:
+        """On entering RUNNING: what is prepaid can be used whole, so a prepaid reservation and its hard maximum end
+        later by the time that the machine took to come up."""
+        if self.billing.kind is not BillingKind.PREPAID or self.run_at is None:
+            return self
+        wait = self.run_at - self.created_at
+        return replace(
+            self,
+            expire_at=None if self.expire_at is None else self.expire_at + wait,
+            hard_expire_at=None if self.hard_expire_at is None else self.hard_expire_at + wait,
+        )
+
+    def expecting(self, offer: Offer) -> Instance:
+        """With the facts of the offer that will be tried first, shown until the first attempt: callers see from the
+        beginning what they are about to get."""
+        return replace(
+            self,
+            gpu_type=offer.gpu_type,
+            gpu_count=offer.gpu_count,
+            vram_gb=offer.vram_gb,
+            region=offer.region,
+            location=offer.location,
+            tier=offer.tier.value,
+            price_nano_per_hour=offer.price_nano_per_hour,
         )
 
     def trying(self, offer: Offer, attempt: int, label: str, now: int) -> Instance:

@@ -13,7 +13,13 @@ SCOPES = (
     "usage:read",
     "budgets:read",
     "budgets:write",
+    "webhooks:read",
+    "webhooks:write",
+    "inference:read",
+    "inference:write",
 )
+
+CANONICAL_DIALECT = "gpuplane"
 
 OPERATOR = "operator"  # the account id that an operator key acts for
 
@@ -45,6 +51,7 @@ class Principal:
     key_id: str
     scopes: frozenset[str]
     operator: bool = False
+    dialect: str = CANONICAL_DIALECT  # the only one that the key opens
 
     @property
     def scope(self) -> Scope:

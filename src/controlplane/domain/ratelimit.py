@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 _SWEEP_FROM = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RateState:
+    """How a key stands: calls per second that it may make, calls it may make at once now, seconds until it may make
+    its whole burst again."""
+
+    rate: float
+    remaining: int
+    reset_s: float
 
 
 class RateLimiter:
@@ -39,6 +51,11 @@ class RateLimiter:
         if len(self._full_at) >= self._sweep_at:
             self._forget_full(now)
         return 0.0
+
+    def state(self, key: str, now: float) -> RateState:
+        """How the key stands, without taking anything."""
+        wait = max(0.0, self._full_at.get(key, now) - now)
+        return RateState(self.rate, int(self.burst - wait * self.rate + 1e-6), wait)
 
     def _forget_full(self, now: float) -> None:
         self._full_at = {key: full_at for key, full_at in self._full_at.items() if full_at > now}

@@ -22,6 +22,13 @@ class Requirements:
     min_memory_gb: int = 0
     min_cuda_version: float = 0.0
     max_price_nano_per_hour: int | None = None
+    simulated: bool | None = None  # only pretended hardware, or none of it
+    preferred_regions: tuple[str, ...] = ()  # tried in this order, before price; any other region comes last
+
+    def rank(self, offer: Offer) -> int:
+        """The offer's place among those that meet the requirements; equals are tried by price."""
+        order = self.preferred_regions
+        return order.index(offer.region) if offer.region in order else len(order)
 
     def unmet_by(self, offer: Offer) -> str:
         """Why the offer does not do, in a few words; empty when it does."""
@@ -30,6 +37,7 @@ class Requirements:
             (not self.gpu_count or offer.gpu_count == self.gpu_count, "another number of GPUs"),
             (offer.vram_gb >= self.min_vram_gb, "too little GPU memory"),
             (not self.regions or offer.region in self.regions, "another region"),
+            (self.simulated is None or offer.simulated is self.simulated, "simulated or not"),
             (self.tier is None or offer.tier is self.tier, "another tier"),
             (not self.providers or offer.provider in self.providers, "another provider"),
             ((offer.reliability or 0.0) >= self.min_reliability, "too unreliable"),
@@ -55,6 +63,7 @@ class Requirements:
             f"cpus >= {self.min_cpu_count}" if self.min_cpu_count else "",
             f"memory >= {self.min_memory_gb} GB" if self.min_memory_gb else "",
             f"cuda >= {self.min_cuda_version}" if self.min_cuda_version else "",
+            "simulated" if self.simulated else "",
             "price cap" if self.max_price_nano_per_hour is not None else "",
         ]
         return ", ".join(p for p in parts if p) or "anything"

@@ -59,6 +59,10 @@ def render(config: EdgeConfig, dialects: Sequence[Dialect], ports: Mapping[str, 
         listeners=found,
         ports={listener.name: _port(config, listener) for listener in found} | dict(ports or {}),
         unavailable=_native_status(503),
+        cors={
+            "request": [header for dialect in dialects for header in dialect.cors_request_headers],
+            "response": [header for dialect in dialects for header in dialect.cors_response_headers],
+        },
     )
 
 

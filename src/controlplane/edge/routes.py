@@ -67,7 +67,7 @@ def _routes(dialect: Dialect, claims: Iterable[Claim]) -> Iterator[Route]:
     for claim in claims:
         if not claim.path.endswith("/"):
             kinds = [kind for kind, regexes in special.items() if any(re.fullmatch(r, claim.path) for r in regexes)]
-            exact[claim.bearer, (*kinds, "call")[0]].append(re.escape(claim.path))
+            exact[claim.bearer, (*kinds, "call")[0]].append(_regex(claim.path))
             continue
         yield _route(dialect, {"prefix": claim.path}, claim.bearer, "call", len(claim.path))
         for kind, regexes in special.items():
@@ -78,8 +78,13 @@ def _routes(dialect: Dialect, claims: Iterable[Claim]) -> Iterator[Route]:
         yield _route(dialect, _any_of(paths), bearer, kind, _WHOLE_PATH)
 
 
+def _regex(path: str) -> str:
+    return "[^/]+".join(re.escape(part) for part in re.split(r"\{[a-z_]+\}", path))
+
+
 def _route(dialect: Dialect, path: Mapping[str, object], bearer: str, kind: str, length: int) -> Route:
-    token = {"name": "authorization", "string_match": {"prefix": f"Bearer {bearer}"}}
+    # The scheme's name has no case (RFC 9110, 11.1); a key's has, which the server sees to.
+    token = {"name": "authorization", "string_match": {"prefix": f"Bearer {bearer}", "ignore_case": True}}
     match = {**path, "headers": [token]} if bearer else path
     return Route(dialect, match, kind, breadth=(not bearer, -length))
 

@@ -11,6 +11,7 @@ class Topic(StrEnum):
 
     EVENTS = "events"  # the event log grew
     WORK = "work"  # a work item became due
+    WEBHOOKS = "webhooks"  # a delivery became due
 
 
 class Waiter(Protocol):

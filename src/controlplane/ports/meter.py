@@ -15,6 +15,8 @@ class Count(StrEnum):
     DESTROY_FAILURES = "destroy_failures"
     SSH_VERIFY_FAILURES = "ssh_verify_failures"
     PROVIDER_ERRORS = "provider_errors"  # provider, operation
+    WEBHOOK_ATTEMPTS = "webhook_attempts"  # outcome: delivered, retried, failed
+    WEBHOOK_GAPS = "webhook_gaps"
 
 
 class Timing(StrEnum):

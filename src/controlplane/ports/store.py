@@ -25,6 +25,7 @@ from controlplane.domain.operation import Operation, OperationState
 from controlplane.domain.principal import Scope
 from controlplane.domain.replica import ReplicaRecord
 from controlplane.domain.state import State
+from controlplane.domain.webhook import Delivery, Lane, WebhookCursor, WebhookEndpoint
 from controlplane.domain.work import WorkItem
 from controlplane.ports.ids import Ids
 
@@ -39,10 +40,15 @@ Record = (
     | LedgerEntry
     | WorkItem
     | ReplicaRecord
+    | WebhookEndpoint
+    | Lane
+    | Delivery
+    | WebhookCursor
 )
 R = TypeVar(
-    "R", Account, ApiKey, SshKey, IdempotencyRecord, Instance, Operation, Budget, LedgerEntry, WorkItem, ReplicaRecord
-)
+    "R", Account, ApiKey, SshKey, IdempotencyRecord, Instance, Operation, Budget, LedgerEntry, WorkItem, ReplicaRecord,
+    WebhookEndpoint, Lane, Delivery, WebhookCursor,
+)  # fmt: skip
 T = TypeVar("T")
 
 
@@ -218,8 +224,39 @@ class StoreInfo:
     extra: dict[str, str] = field(default_factory=dict)
 
 
+class WebhookRows(Protocol):
+    """What the webhook loops read, and how it is cleared away. Each answer is bounded and comes from an index."""
+
+    async def events(self, after_seq: int, up_to: int, limit: int) -> list[Event]:
+        """Instance events with `after_seq < seq <= up_to` of accounts with enabled endpoints, in order."""
+        ...
+
+    async def due_endpoints(self, limit: int) -> list[str]:
+        """Ids of enabled endpoints that are due and unheld by the store's clock, the longest due first."""
+        ...
+
+    async def heads(self, endpoint_id: str, limit: int) -> list[tuple[float, Delivery]]:
+        """The first pending delivery of each lane of an endpoint, with the seconds until it may go by the store's
+        clock; the first to go first."""
+        ...
+
+    async def oldest(self, endpoint_id: str, limit: int) -> list[Delivery]:
+        """An endpoint's pending deliveries, the oldest events first."""
+        ...
+
+    async def expire(self, before: int, limit: int) -> int:
+        """Remove deliveries that ended before then, and what deleted endpoints left; at most `limit` rows of each
+        kind. Returns how many rows went."""
+        ...
+
+
 class Store(Protocol):
     """All durable state of a deployment."""
+
+    @property
+    def webhooks(self) -> WebhookRows:
+        """The part that only webhooks need."""
+        ...
 
     async def run(self, unit: UnitOfWork[T]) -> T:
         """Decide and commit; returns once it is durable. Raises what `decide` raised, or Unavailable. A row that

@@ -40,7 +40,7 @@ from controlplane.reconcile.asking import ask, launch, provider_of
 from controlplane.reconcile.posting import hold_for, post
 from controlplane.reconcile.tenure import Rows, Tenure, nothing
 from controlplane.usecases.core import Core
-from controlplane.usecases.machine_secrets import model_key, probe_seed
+from controlplane.usecases.machine_secrets import jupyter_token, model_key, probe_seed
 
 LOOKUP_GRACE_S = 1.0  # beyond what the provider's lateness explains, before a missing label counts as "not created"
 RETRY_LIMITED_S = 5.0
@@ -107,16 +107,20 @@ async def _try_next(tenure: Tenure, instance: Instance, operation: Operation | N
 
 def _spec(core: Core, instance: Instance, offer: Offer) -> LaunchSpec:
     wish = instance.wish
+    mode = LaunchMode(wish.mode)
+    if mode is LaunchMode.JUPYTER and not core.providers[offer.provider].capabilities.jupyter:
+        mode = LaunchMode.SSH  # a machine without Jupyter is what this provider has
     return LaunchSpec(
         label=instance.label,
         offer=offer,
         authorized_keys=wish.ssh_public_keys,
         probe_key=core.prober.public_key(probe_seed(core.secrets, instance.id)),
         disk_gb=wish.disk_gb,
-        mode=LaunchMode(wish.mode),
+        mode=mode,
         image=wish.image,
         model=wish.model,
         model_api_key=model_key(core.secrets, instance.id) if wish.model else "",
+        jupyter_token=jupyter_token(core.secrets, instance.id) if mode is LaunchMode.JUPYTER else "",
         env=wish.env,
         max_price_nano_per_hour=wish.max_price_nano_per_hour,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from controlplane.domain import ids as id_forms
-from controlplane.domain.billing import HOUR, SECOND, BillingKind, charge, cost
+from controlplane.domain.billing import HOUR, SECOND, BillingKind, charge, cost, first_hold
 from controlplane.domain.ledger import LedgerEntry, LedgerKind
 from controlplane.domain.records import replace
 from controlplane.domain.state import TERMINAL
@@ -77,8 +77,7 @@ def _entry(rows: Rows, kind: LedgerKind, start: int, end: int, nano: int) -> Non
 def hold_for(rows: Rows, policy: Policy, price_nano_per_hour: int) -> bool:
     """Hold the first window at this price before it is asked for; False, and the end asked for, when none can."""
     row = rows.instance
-    window_s = max(policy.hold_window_s, row.billing.minimum_s, row.billing.prepaid_s)
-    wanted = cost(price_nano_per_hour, 0, int(window_s * SECOND))
+    wanted = first_hold(row.billing, price_nano_per_hour, policy.hold_window_s)
     if wanted <= row.hold_nano:
         return True
     _hold(rows, wanted)

@@ -17,13 +17,13 @@ from controlplane.reconcile.looks import next_look
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows, Tenure
 from controlplane.usecases.core import Core
-from controlplane.usecases.machine_secrets import model_key, probe_seed
+from controlplane.usecases.machine_secrets import jupyter_token, model_key, probe_seed
 
 PROBE_S = 10.0
 
 
 async def start(tenure: Tenure, instance: Instance) -> None:
-    """Look once; RUNNING when the probe key could log in (and the model answered)."""
+    """Look once; RUNNING when the probe key could log in (and the model or Jupyter answered)."""
     core = tenure.core
     if instance.ending:
         await tenure.apply(endings.stopping, due_in_s=0)
@@ -67,10 +67,16 @@ async def _probe(core: Core, instance: Instance, machine: Machine) -> ProbeResul
     known = machine.ssh.host_key or instance.ssh_host_key
     endpoint = SshEndpoint(machine.ssh.host, machine.ssh.port, machine.ssh.user, known)
     ssh = await core.prober.probe(endpoint, probe_seed(core.secrets, instance.id), PROBE_S)
-    if not ssh.ready or not instance.wish.model:
+    if not ssh.ready:
         return ssh
-    model = await core.prober.model_health(machine.model_url, model_key(core.secrets, instance.id), PROBE_S)
-    return replace(ssh, ready=model.ready, reason=model.reason)
+    if instance.wish.model:
+        service = await core.prober.model_health(machine.model_url, model_key(core.secrets, instance.id), PROBE_S)
+    elif machine.jupyter_url:
+        token = jupyter_token(core.secrets, instance.id)
+        service = await core.prober.jupyter_health(machine.jupyter_url, token, PROBE_S)
+    else:
+        return ssh
+    return replace(ssh, ready=service.ready, reason=service.reason)
 
 
 def _running(rows: Rows, core: Core, machine: Machine, ready: ProbeResult) -> None:
@@ -79,9 +85,10 @@ def _running(rows: Rows, core: Core, machine: Machine, ready: ProbeResult) -> No
         return
     assert machine.ssh is not None
     rows.instance = replace(
-        rows.instance.to(State.RUNNING, rows.now),
+        rows.instance.to(State.RUNNING, rows.now).reservation_begun(),
         ssh_host=machine.ssh.host, ssh_port=machine.ssh.port, ssh_user=machine.ssh.user,
-        ssh_host_key=ready.host_key or machine.ssh.host_key, model_url=machine.model_url, seen_at=rows.now,
+        ssh_host_key=ready.host_key or machine.ssh.host_key, model_url=machine.model_url or machine.jupyter_url,
+        seen_at=rows.now,
     )  # fmt: skip
     if rows.create is not None:
         rows.create = rows.create.enter("ready", rows.now).finish(OperationState.SUCCEEDED, rows.now)

@@ -184,3 +184,15 @@ async def expire_records(core: Core, keep_s: float, keep_events: int, interval_s
                 removed = await core.store.expire(core.clock.now() - int(keep_s * SECOND), keep_events, 1000)
         except PlaneError as error:
             log.warning("retention.failed", error=str(error))
+
+
+async def expire_deliveries(core: Core, keep_s: float, interval_s: float) -> None:
+    """Remove finished webhook deliveries that are too old, and what deleted endpoints left, for ever."""
+    while True:
+        await core.clock.sleep(interval_s)
+        try:
+            removed = 1
+            while removed:
+                removed = await core.store.webhooks.expire(core.clock.now() - int(keep_s * SECOND), 1000)
+        except PlaneError as error:
+            log.warning("webhooks.retention_failed", error=str(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from controlplane.domain.ids import label_prefix
 from controlplane.ports.bus import Bus
@@ -15,6 +15,7 @@ from controlplane.ports.provider import Provider
 from controlplane.ports.secrets import Secrets
 from controlplane.ports.ssh import SshKeyParser
 from controlplane.ports.store import Store
+from controlplane.ports.webhooks import NoUrls, UrlGuard
 from controlplane.usecases.offerbook import OfferBook
 
 
@@ -34,6 +35,7 @@ class Policy:
     default_local_disk_gb: int = 10
     max_budgets: int = 32
     max_keys: int = 1000
+    max_webhooks: int = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class Core:
     deployment_id: str
     host_id: str = ""
     meter: Meter = NoMeter()  # noqa: RUF009 without state
+    urls: UrlGuard = NoUrls()  # noqa: RUF009 without state
+    webhook_events: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event types by dialect
 
     def issued(self, label: str) -> bool:
         """Whether a label is of this deployment. Rows with another one came with a copied database: their machines are

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from controlplane.domain import ids as id_forms
 from controlplane.domain.account import Account, SshKey
-from controlplane.domain.billing import SECOND, BillingPolicy, cost
+from controlplane.domain.billing import SECOND, BillingPolicy, first_hold
 from controlplane.domain.budget import Budget
 from controlplane.domain.errors import (
     FailedPrecondition,
@@ -110,7 +110,7 @@ async def create(core: Core, caller: Principal, wish: CreateInstance, request: R
             state=OperationState.PENDING, created_at=tx.now, updated_at=tx.now, request_id=request.id,
         )  # fmt: skip
         instance = _accepted(core, tx, wish, account, operation, (*stored, *keys), cap, disk_gb)
-        tx.put(replace(instance, hold_nano=hold))
+        tx.put(replace(instance.expecting(first), hold_nano=hold))
         tx.put(operation)
         tx.put(WorkItem(instance.id, due_at=tx.now, provider=first.provider))
         request.record(tx, account_id, operation.id)
@@ -195,8 +195,7 @@ def _check_disk(core: Core, wish: CreateInstance, offers: list[Offer]) -> int:
 
 def _hold(tx: Transaction, account_id: str, price: int, wish: CreateInstance, core: Core) -> int:
     """Hold the first window of cost in every budget, or refuse."""
-    window_s = max(core.policy.hold_window_s, wish.billing.minimum_s, wish.billing.prepaid_s)
-    wanted = cost(price, 0, int(window_s * SECOND))
+    wanted = first_hold(wish.billing, price, core.policy.hold_window_s)
     for budget in tx.where(Budget, "account_id", account_id):
         current = budget.rolled(tx.now)
         if not current.fits(wanted):

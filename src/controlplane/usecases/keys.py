@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from controlplane.domain import ids as id_forms
@@ -11,17 +12,18 @@ from controlplane.domain.account import (
     ApiKey,
     SshKey,
     hash_secret,
-    mint_secret,
-    well_formed_secret,
 )
+from controlplane.domain.billing import SECOND
 from controlplane.domain.errors import (
     AlreadyExists,
+    FailedPrecondition,
     PermissionDenied,
     ResourceExhausted,
     Unauthenticated,
     invalid,
     not_found,
 )
+from controlplane.domain.key_format import CANONICAL_KEYS, KeyFormat
 from controlplane.domain.principal import ALL, OPERATOR, SCOPES, Principal, Scope
 from controlplane.ports.clock import Clock
 from controlplane.ports.store import Get, Load, Store, Transaction, UnitOfWork, Where
@@ -29,7 +31,6 @@ from controlplane.usecases import validation
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
 
-SECRET_PREFIX = "gp_live_"
 YEAR_10000 = 253_402_300_800 * 1_000_000  # past it protobuf has no timestamps, and SQL no integers
 
 
@@ -109,6 +110,7 @@ class NewApiKey:
     scopes: tuple[str, ...] = ()
     expires_at: int | None = None
     account_id: str = ""
+    format: KeyFormat = CANONICAL_KEYS
 
     def check(self, core: Core, caller: Principal) -> None:
         """Raise for what the caller may not ask. A key cannot give more than it has."""
@@ -118,8 +120,8 @@ class NewApiKey:
         if caller.operator and self.account_id in ("", OPERATOR):
             raise invalid("account_id", "must name an account when the caller is an operator", self.account_id)
         for scope in self.scopes:
-            if scope not in SCOPES:
-                raise invalid("scopes", f"must be among {', '.join(SCOPES)}", scope)
+            if scope not in self.format.scopes:
+                raise invalid("scopes", f"must be among {', '.join(self.format.scopes)}", scope)
             if scope not in caller.scopes:
                 raise PermissionDenied(f"the calling key does not have scope {scope} to give", scope=scope)
         if self.expires_at is not None and self.expires_at <= core.clock.now():
@@ -127,13 +129,20 @@ class NewApiKey:
         if self.expires_at is not None and self.expires_at >= YEAR_10000:
             raise invalid("expire_time", "must lie before the year 10000", self.expires_at)
 
+    def granted(self, caller: Principal) -> tuple[str, ...]:
+        """The scopes that the key gets."""
+        if self.scopes:
+            return self.scopes
+        given = self.format.scopes if self.format.default_scopes is None else self.format.default_scopes
+        return tuple(scope for scope in given if scope in caller.scopes)
+
 
 async def create_api_key(core: Core, caller: Principal, wish: NewApiKey, request: RequestKey) -> tuple[ApiKey, str]:
     """A new key and its secret. The secret is kept nowhere but, encrypted and for minutes, beside a request id."""
     wish.check(core, caller)
     request.check()
     owner = wish.account_id or caller.account_id
-    secret = mint_secret(SECRET_PREFIX, core.ids.entropy(24))
+    secret = wish.format.mint(core.ids.entropy(24))
 
     def decide(tx: Transaction) -> tuple[str, str]:
         if first := request.replay(tx, caller.account_id):
@@ -144,9 +153,8 @@ async def create_api_key(core: Core, caller: Principal, wish: NewApiKey, request
         validation.check_open(account)
         _check_quota("API keys", len(tx.where(ApiKey, "account_id", owner)), core.policy.max_keys)
         key = ApiKey(
-            id_forms.encode(id_forms.API_KEY, tx.ids.uuid7()), owner, wish.name, secret[: len(SECRET_PREFIX) + 4],
-            hash_secret(secret), wish.scopes or tuple(s for s in SCOPES if s in caller.scopes), tx.now,
-            wish.expires_at,
+            id_forms.encode(id_forms.API_KEY, tx.ids.uuid7()), owner, wish.name, wish.format.recognisable(secret),
+            hash_secret(secret), wish.granted(caller), tx.now, wish.expires_at, dialect=wish.format.dialect,
         )  # fmt: skip
         tx.put(key)
         sealed = core.secrets.seal("api-key", key.id, secret.encode()) if request.id else ""
@@ -165,6 +173,48 @@ async def api_key_of(core: Core, caller: Principal, id: str) -> ApiKey:
     if found is None:
         raise not_found("API key", id)
     return found
+
+
+async def rotate_api_key(
+    core: Core, caller: Principal, id: str, format: KeyFormat, overlap_s: int, request: RequestKey,
+    authenticator: KeyAuthenticator,
+) -> tuple[ApiKey, ApiKey, str]:  # fmt: skip
+    """A new key like an old one, its secret, and the old one, which stops working after the overlap.
+
+    The secret is repeated as in `create_api_key`. A caller cannot rotate what has more scopes than itself: it would
+    gain them.
+    """
+    request.check()
+    secret = format.mint(core.ids.entropy(24))
+    account_id = caller.account_id
+
+    def decide(tx: Transaction) -> tuple[str, str]:
+        old = tx.get(ApiKey, id)
+        if old is None:
+            raise not_found("API key", id)
+        if first := request.replay(tx, account_id):
+            return first, request.sealed(tx, account_id)
+        if lacking := [scope for scope in old.scopes if scope not in caller.scopes]:
+            raise PermissionDenied(f"the calling key does not have scope {lacking[0]} to give", scope=lacking[0])
+        if not old.works(tx.now):
+            raise FailedPrecondition(f"API key {id} is revoked or expired", resource="API key", id=id)
+        _check_quota("API keys", len(tx.where(ApiKey, "account_id", old.account_id)), core.policy.max_keys)
+        ends = tx.now + overlap_s * SECOND
+        tx.put(replace(old, expires_at=min(ends, old.expires_at or ends)))
+        new = replace(
+            old, id=id_forms.encode(id_forms.API_KEY, tx.ids.uuid7()), prefix=format.recognisable(secret),
+            secret_sha256=hash_secret(secret), created_at=tx.now,
+        )  # fmt: skip
+        tx.put(new)
+        sealed = core.secrets.seal("api-key", new.id, secret.encode()) if request.id else ""
+        request.record(tx, account_id, new.id, sealed)
+        return new.id, sealed
+
+    loads: list[Load] = [Get(ApiKey, id), Where(ApiKey, "account_id", account_id), *request.loads(account_id)]
+    new_id, sealed = await core.store.run(UnitOfWork(caller.scope, loads, decide))
+    old, new = await api_key_of(core, caller, id), await api_key_of(core, caller, new_id)
+    authenticator.forget(old)
+    return new, old, core.secrets.open("api-key", new_id, sealed).decode() if sealed else secret
 
 
 async def revoke_api_key(core: Core, caller: Principal, id: str, authenticator: KeyAuthenticator) -> ApiKey:
@@ -189,27 +239,32 @@ class KeyAuthenticator:
 
     REMEMBER_S = 0.8
 
-    def __init__(self, store: Store, clock: Clock, operator_sha256: str) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, operator_sha256: str, formats: Sequence[KeyFormat] = (CANONICAL_KEYS,)
+    ) -> None:
         self._store = store
+        self._formats = formats
         self._clock = clock
         self._operator_sha256 = operator_sha256
         self._operator = Principal(OPERATOR, OPERATOR, frozenset(SCOPES), operator=True)
         self._known: dict[str, tuple[float, Principal, int | None]] = {}
         self._asked: dict[str, asyncio.Task[Principal]] = {}
 
-    def cached(self, token: str) -> Principal | None:
+    def cached(self, token: str, dialect: str) -> Principal | None:
         """The caller of a token seen within the last moment; None: ask `authenticate`."""
         known = self._known.get(token)
-        if known is None or known[0] < self._clock.monotonic():
+        if known is None or known[0] < self._clock.monotonic() or known[1].dialect != dialect:
             return None
         if known[2] is not None and known[2] <= self._clock.now():
             return None
         return known[1]
 
-    async def authenticate(self, token: str) -> Principal:
-        """The caller of a token; raises Unauthenticated."""
-        if not well_formed_secret(token, SECRET_PREFIX):
-            raise Unauthenticated("the API key is malformed: it begins with gp_live_ and ends with a checksum")
+    async def authenticate(self, token: str, dialect: str) -> Principal:
+        """The caller of a token, which must be one of the dialect's; raises Unauthenticated."""
+        formats = [form for form in self._formats if form.dialect == dialect]
+        if not any(form.well_formed(token) for form in formats):
+            prefixes = " or ".join(form.prefix for form in formats)
+            raise Unauthenticated(f"the API key is malformed: it begins with {prefixes} and ends with a checksum")
         digest = hash_secret(token)
         if digest == self._operator_sha256:
             return self._remember(token, self._operator, None)
@@ -225,7 +280,8 @@ class KeyAuthenticator:
             self._known.pop(token, None)
             raise Unauthenticated("the API key is unknown, revoked or expired")
         key = keys[0]
-        return self._remember(token, Principal(key.account_id, key.id, frozenset(key.scopes)), key.expires_at)
+        caller = Principal(key.account_id, key.id, frozenset(key.scopes), dialect=key.dialect)
+        return self._remember(token, caller, key.expires_at)
 
     def _remember(self, token: str, principal: Principal, expires_at: int | None) -> Principal:
         if len(self._known) > 10_000:

@@ -31,8 +31,9 @@ class OfferBook:
         return iter(self._by_price)
 
     def matching(self, requirements: Requirements, currency: str) -> list[Offer]:
-        """Offers in that currency that meet the requirements, cheapest first."""
-        return [o for o in self._by_price if o.currency == currency and not requirements.unmet_by(o)]
+        """Offers in that currency that meet the requirements: preferred regions first, and then the cheapest."""
+        found = [o for o in self._by_price if o.currency == currency and not requirements.unmet_by(o)]
+        return sorted(found, key=requirements.rank) if requirements.preferred_regions else found
 
     @property
     def loaded(self) -> bool:

@@ -14,7 +14,8 @@ from controlplane.wire.common import money, number, timestamp
 
 _STATES = {state: number(pb.InstanceState, "INSTANCE_STATE", state) for state in State}
 _STATES_BACK = {value: state for state, value in _STATES.items()}
-_MODES = {"ssh": pb.LAUNCH_MODE_SSH, "model": pb.LAUNCH_MODE_MODEL}
+JUPYTER = "jupyter"  # a mode of dialects: to the canonical API it is SSH, with one more address
+_MODES = {"ssh": pb.LAUNCH_MODE_SSH, "model": pb.LAUNCH_MODE_MODEL, JUPYTER: pb.LAUNCH_MODE_SSH}
 MODES_BACK = {pb.LAUNCH_MODE_UNSPECIFIED: "ssh", pb.LAUNCH_MODE_SSH: "ssh", pb.LAUNCH_MODE_MODEL: "model"}
 TIERS = {"on_demand": offer_pb2.TIER_ON_DEMAND, "spot": offer_pb2.TIER_SPOT, "": offer_pb2.TIER_UNSPECIFIED}
 
@@ -30,14 +31,16 @@ def state_of(value: int) -> State | None:
 
 
 def connection_message(row: Instance) -> pb.Connection:
-    """How to reach a running machine, without the model's key."""
+    """How to reach a running machine, without secrets."""
+    jupyter = row.wish.mode == JUPYTER
     return pb.Connection(
         ssh_host=row.ssh_host,
         ssh_port=row.ssh_port,
         ssh_user=row.ssh_user,
         ssh_host_key=row.ssh_host_key,
         ssh_command=f"ssh -p {row.ssh_port} {row.ssh_user}@{row.ssh_host}",
-        model_url=row.model_url,
+        model_url="" if jupyter else row.model_url,
+        jupyter_url=row.model_url if jupyter else "",
     )
 
 

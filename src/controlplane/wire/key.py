@@ -28,6 +28,7 @@ def api_key_message(row: ApiKey) -> pb.ApiKey:
         prefix=row.prefix,
         scopes=row.scopes,
         create_time=timestamp(row.created_at),
+        dialect=row.dialect,
     )
     if row.expires_at is not None:
         message.expire_time.CopyFrom(timestamp(row.expires_at))

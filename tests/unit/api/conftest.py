@@ -41,10 +41,10 @@ class Authenticator:
     def __init__(self) -> None:
         self.lookups = 0
 
-    def cached(self, token: str) -> Principal | None:
+    def cached(self, token: str, dialect: str) -> Principal | None:
         return PRINCIPALS["reader"] if token == "reader" else None
 
-    async def authenticate(self, token: str) -> Principal:
+    async def authenticate(self, token: str, dialect: str) -> Principal:
         self.lookups += 1
         await asyncio.sleep(0)
         if token == "broken":

@@ -34,7 +34,9 @@ def test_help_lists_every_command(cli: Run) -> None:
     assert max(map(len, result.out.splitlines())) <= 100
 
 
-@pytest.mark.parametrize("group", ["instances", "operations", "keys", "usage", "budgets", "accounts", "db", "envoy"])
+@pytest.mark.parametrize(
+    "group", ["instances", "operations", "keys", "usage", "budgets", "webhooks", "accounts", "db", "envoy"]
+)
 def test_each_group_has_help(cli: Run, group: str) -> None:
     assert cli(group, "--help").code == 0
     assert cli(group).code in (0, 1, 2)

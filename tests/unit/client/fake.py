@@ -21,7 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-FILES = ("account", "budget", "instance", "key", "offer", "operation", "system", "usage")
+FILES = ("account", "budget", "instance", "key", "offer", "operation", "system", "usage", "webhook")
 
 
 @dataclass

@@ -136,7 +136,7 @@ class Instance(_message.Message):
     def __init__(self, id: _Optional[str] = ..., account_id: _Optional[str] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., state: _Optional[_Union[InstanceState, str]] = ..., state_reason: _Optional[str] = ..., state_message: _Optional[str] = ..., revision: _Optional[int] = ..., offer_id: _Optional[str] = ..., provider: _Optional[str] = ..., gpu_type: _Optional[str] = ..., gpu_count: _Optional[int] = ..., vram_gb: _Optional[int] = ..., cpu_count: _Optional[int] = ..., memory_gb: _Optional[int] = ..., disk_gb: _Optional[int] = ..., region: _Optional[str] = ..., location: _Optional[str] = ..., tier: _Optional[_Union[_offer_pb2.Tier, str]] = ..., price_per_hour: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., simulated: _Optional[bool] = ..., launch_mode: _Optional[_Union[LaunchMode, str]] = ..., image: _Optional[str] = ..., model: _Optional[str] = ..., connection: _Optional[_Union[Connection, _Mapping]] = ..., ssh_key_ids: _Optional[_Iterable[str]] = ..., create_operation_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., gone_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., hard_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., billing: _Optional[_Union[BillingPolicy, _Mapping]] = ...) -> None: ...
 
 class Connection(_message.Message):
-    __slots__ = ("ssh_host", "ssh_port", "ssh_user", "ssh_host_key", "ssh_command", "model_url", "model_api_key")
+    __slots__ = ("ssh_host", "ssh_port", "ssh_user", "ssh_host_key", "ssh_command", "model_url", "model_api_key", "jupyter_url", "jupyter_token")
     SSH_HOST_FIELD_NUMBER: _ClassVar[int]
     SSH_PORT_FIELD_NUMBER: _ClassVar[int]
     SSH_USER_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +144,8 @@ class Connection(_message.Message):
     SSH_COMMAND_FIELD_NUMBER: _ClassVar[int]
     MODEL_URL_FIELD_NUMBER: _ClassVar[int]
     MODEL_API_KEY_FIELD_NUMBER: _ClassVar[int]
+    JUPYTER_URL_FIELD_NUMBER: _ClassVar[int]
+    JUPYTER_TOKEN_FIELD_NUMBER: _ClassVar[int]
     ssh_host: str
     ssh_port: int
     ssh_user: str
@@ -151,7 +153,9 @@ class Connection(_message.Message):
     ssh_command: str
     model_url: str
     model_api_key: str
-    def __init__(self, ssh_host: _Optional[str] = ..., ssh_port: _Optional[int] = ..., ssh_user: _Optional[str] = ..., ssh_host_key: _Optional[str] = ..., ssh_command: _Optional[str] = ..., model_url: _Optional[str] = ..., model_api_key: _Optional[str] = ...) -> None: ...
+    jupyter_url: str
+    jupyter_token: str
+    def __init__(self, ssh_host: _Optional[str] = ..., ssh_port: _Optional[int] = ..., ssh_user: _Optional[str] = ..., ssh_host_key: _Optional[str] = ..., ssh_command: _Optional[str] = ..., model_url: _Optional[str] = ..., model_api_key: _Optional[str] = ..., jupyter_url: _Optional[str] = ..., jupyter_token: _Optional[str] = ...) -> None: ...
 
 class BillingPolicy(_message.Message):
     __slots__ = ("kind", "minimum")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gpuplane/v1/key.proto\x12\x0bgpuplane.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x01\n\x06SshKey\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n\npublic_key\x18\x03 \x01(\tR\tpublicKey\x12 \n\x0b\x66ingerprint\x18\x04 \x01(\tR\x0b\x66ingerprint\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\xdc\x02\n\x06\x41piKey\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n\naccount_id\x18\x02 \x01(\tR\taccountId\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n\x06prefix\x18\x04 \x01(\tR\x06prefix\x12\x16\n\x06scopes\x18\x05 \x03(\tR\x06scopes\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12@\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00R\nexpireTime\x88\x01\x01\x12@\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01R\nrevokeTime\x88\x01\x01\x42\x0e\n\x0c_expire_timeB\x0e\n\x0c_revoke_timeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15gpuplane/v1/key.proto\x12\x0bgpuplane.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x01\n\x06SshKey\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n\npublic_key\x18\x03 \x01(\tR\tpublicKey\x12 \n\x0b\x66ingerprint\x18\x04 \x01(\tR\x0b\x66ingerprint\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\xf6\x02\n\x06\x41piKey\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n\naccount_id\x18\x02 \x01(\tR\taccountId\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n\x06prefix\x18\x04 \x01(\tR\x06prefix\x12\x16\n\x06scopes\x18\x05 \x03(\tR\x06scopes\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12@\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00R\nexpireTime\x88\x01\x01\x12@\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01R\nrevokeTime\x88\x01\x01\x12\x18\n\x07\x64ialect\x18\t \x01(\tR\x07\x64ialectB\x0e\n\x0c_expire_timeB\x0e\n\x0c_revoke_timeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,5 +35,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SSHKEY']._serialized_start=72
   _globals['_SSHKEY']._serialized_end=242
   _globals['_APIKEY']._serialized_start=245
-  _globals['_APIKEY']._serialized_end=593
+  _globals['_APIKEY']._serialized_end=619
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from controlplane.adapters.store.batch import Changes, Key, Loaded, Outcome, all_loads, decide
 from controlplane.adapters.store.reports import sum_usage
+from controlplane.adapters.store.webhooks import MemoryWebhooks
 from controlplane.adapters.store.writer import Committed, GroupCommitWriter
 from controlplane.domain.account import IdempotencyRecord
 from controlplane.domain.billing import SECOND
@@ -65,6 +66,7 @@ class MemoryStore:
         self._clock = clock
         self._ids = ids
         self._writer = GroupCommitWriter(self._apply, committed)
+        self.webhooks = MemoryWebhooks(disk.table, lambda: disk.events, clock.now)
 
     async def run(self, unit: UnitOfWork[T]) -> T:
         return await self._writer.run(unit)

@@ -30,6 +30,7 @@ from controlplane.adapters.store.postgres_link import (
 from controlplane.adapters.store.postgres_writer import BatchWriter
 from controlplane.adapters.store.reports import fold
 from controlplane.adapters.store.statements import CODECS, WITH_MESSAGE, Statement, Statements, query_values
+from controlplane.adapters.store.webhooks import SqlWebhooks
 from controlplane.adapters.store.writer import Committed, GroupCommitWriter
 from controlplane.domain.billing import SECOND
 from controlplane.domain.events import Event, EventKind
@@ -91,6 +92,7 @@ class PostgresStore:
         self._readers = KeptConnections(read, READERS, STATEMENT_TIMEOUT_S)
         self._reports = KeptConnections(partial(read, patience_s=REPORT_TIMEOUT_S), 1, REPORT_TIMEOUT_S)
         self._listener = Listener(read, woken, lambda: self._batches.pid)
+        self.webhooks = SqlWebhooks(self._sql, self._fetch, self._removed, lambda: clock.now() if clock else None)
         self._gathered = {table: GatheredReads(partial(self._messages_of, table)) for table in WITH_MESSAGE}
         self._info: StoreInfo | None = None
 
@@ -196,6 +198,9 @@ class PostgresStore:
     async def _remove(self, sql: str, bound: tuple[Any, ...]) -> int:
         rows = await self._ask(self._readers, f"WITH gone AS ({sql} RETURNING 1) SELECT count(*) FROM gone", bound)
         return int(rows[0][0])
+
+    async def _removed(self, statement: Statement, **values: Any) -> int:
+        return await self._remove(statement.sql, statement.bind(**values))
 
     async def check(self) -> None:
         """A small write: a standby answers reads, and is no database to us."""

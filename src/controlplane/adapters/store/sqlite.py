@@ -40,6 +40,7 @@ from controlplane.adapters.store.statements import (
     keep_work,
     query_values,
 )
+from controlplane.adapters.store.webhooks import SqlWebhooks
 from controlplane.adapters.store.writer import Committed, GroupCommitWriter
 from controlplane.domain.billing import SECOND
 from controlplane.domain.errors import Unavailable
@@ -153,6 +154,7 @@ class SqliteStore:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._spare = deque(_reader(path) for _ in range(READERS))
         self._writer = GroupCommitWriter(self._apply, committed)
+        self.webhooks = SqlWebhooks(self._sql, self._fetch_now, self._removed, clock.now)
         self._info: StoreInfo | None = None
         self._fault: tuple[float, Unavailable] | None = None  # of the last write, and when
         self._caches = {table: MessageCache() for table in WITH_MESSAGE}
@@ -446,6 +448,21 @@ class SqliteStore:
             raise unavailable(error) from error
         self._committed.append((Changes(deletes={(Operation, id) for (id,) in operations}), set()))
         return removed
+
+    # For webhooks
+
+    async def _fetch_now(self, statement: Statement, **values: Any) -> list[Any]:
+        return self._fetch(statement, **values)
+
+    async def _removed(self, statement: Statement, **values: Any) -> int:
+        def remove() -> int:
+            try:
+                with self._transaction() as database:
+                    return database.execute(statement.sql, statement.bind(**values)).rowcount
+            except sqlite3.Error as error:
+                raise unavailable(error) from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, remove)
 
     async def check(self) -> None:
         """A write in the writer's thread."""

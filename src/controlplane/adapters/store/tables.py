@@ -14,7 +14,9 @@ from controlplane.domain.budget import Budget
 from controlplane.domain.instance import Instance
 from controlplane.domain.ledger import LedgerEntry
 from controlplane.domain.operation import Operation
+from controlplane.domain.principal import CANONICAL_DIALECT
 from controlplane.domain.replica import ReplicaRecord
+from controlplane.domain.webhook import Delivery, Lane, WebhookCursor, WebhookEndpoint
 from controlplane.domain.work import WorkItem
 
 metadata = sa.MetaData()
@@ -28,12 +30,21 @@ def _text(name: str) -> sa.Column[str]:
     return sa.Column(name, sa.Text, nullable=False)
 
 
+def _later(name: str, default: str) -> sa.Column[str]:
+    """A column that a migration added: builds that do not know it insert rows without it."""
+    return sa.Column(name, sa.Text, nullable=False, server_default=default)
+
+
 def _int(name: str, *, null: bool = False) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, nullable=null)
 
 
 def _flag(name: str) -> sa.Column[bool]:
     return sa.Column(name, sa.Boolean, nullable=False)
+
+
+def _lease() -> tuple[sa.Column[Any], ...]:
+    return (_int("due_at"), _text("holder"), _int("fence"), _int("lease_until"), _int("failures"))
 
 
 def _message() -> tuple[sa.Column[Any], ...]:
@@ -48,6 +59,7 @@ accounts = sa.Table(
 api_keys = sa.Table(
     "api_keys", metadata, _id(), _text("account_id"), _text("name"), _text("prefix"), _text("secret_sha256"),
     _text("scopes"), _int("created_at"), _int("expires_at", null=True), _int("revoked_at", null=True),
+    _later("dialect", CANONICAL_DIALECT),
     sa.Index("api_keys_secret", "secret_sha256", unique=True),
     sa.Index("api_keys_account", "account_id", "id"),
 )  # fmt: skip
@@ -60,7 +72,7 @@ ssh_keys = sa.Table(
 
 idempotency = sa.Table(
     "idempotency", metadata, _id(), _text("account_id"), _text("fingerprint"), _text("result_id"), _int("created_at"),
-    _text("sealed"),
+    _text("sealed"), _later("answer", ""),
     sa.Index("idempotency_age", "created_at"),
 )  # fmt: skip
 
@@ -125,6 +137,32 @@ events = sa.Table(
 
 replicas = sa.Table("replicas", metadata, _id(), _text("host_id"), _int("seen_at"))
 
+webhook_endpoints = sa.Table(
+    "webhook_endpoints", metadata, _id(), _text("account_id"), _text("dialect"), _text("url"), _text("event_types"),
+    _text("secret"), _flag("enabled"), _int("created_at"), _int("pending"), *_lease(),
+    sa.Index("webhook_endpoints_account", "account_id", "id"),
+    sa.Index("webhook_endpoints_due", "enabled", "due_at"),
+)  # fmt: skip
+
+webhook_lanes = sa.Table(
+    "webhook_lanes", metadata, _id(), _text("endpoint_id"), _int("due_at"), _int("pending"),
+    sa.Index("webhook_lanes_due", "endpoint_id", "due_at"),
+)  # fmt: skip
+
+_PENDING = sa.text("done_at IS NULL")
+
+webhook_deliveries = sa.Table(
+    "webhook_deliveries", metadata, _id(), _text("account_id"), _text("endpoint_id"), _text("subject_id"),
+    _text("lane"), _int("seq"), _text("event_id"), _text("event_type"), _text("body"), _int("created_at"),
+    _text("state"), _int("tries"), _text("attempts"), _int("done_at", null=True), _text("error"),
+    sa.Index("webhook_deliveries_endpoint", "endpoint_id", "id"),
+    sa.Index("webhook_deliveries_lane", "lane", "seq", sqlite_where=_PENDING, postgresql_where=_PENDING),
+    sa.Index("webhook_deliveries_oldest", "endpoint_id", "seq", sqlite_where=_PENDING, postgresql_where=_PENDING),
+    sa.Index("webhook_deliveries_done", "done_at"),
+)  # fmt: skip
+
+webhook_cursor = sa.Table("webhook_cursor", metadata, _id(), _int("seq"), *_lease())
+
 commits = sa.Table("commits", metadata, _id(), _int("at"), sa.Index("commits_age", "at"))
 """Ids of committed batches (PostgreSQL): how a COMMIT whose answer was lost is looked up."""
 
@@ -141,4 +179,8 @@ BY_RECORD: dict[type[Any], sa.Table] = {
     LedgerEntry: ledger,
     WorkItem: work,
     ReplicaRecord: replicas,
+    WebhookEndpoint: webhook_endpoints,
+    Lane: webhook_lanes,
+    Delivery: webhook_deliveries,
+    WebhookCursor: webhook_cursor,
 }

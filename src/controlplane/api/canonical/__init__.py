@@ -11,6 +11,7 @@ from controlplane.api.canonical.operations import Operations
 from controlplane.api.canonical.shapes import Plane
 from controlplane.api.canonical.system import Check, System, Vitals
 from controlplane.api.canonical.usage import Usage
+from controlplane.api.canonical.webhooks import Webhooks
 from controlplane.api.server import ServiceImpl
 from controlplane.metrics import Metrics
 
@@ -26,6 +27,7 @@ def canonical_services(plane: Plane, vitals: Vitals, metrics: Metrics, version: 
         Keys(plane),
         Usage(plane),
         Budgets(plane),
+        Webhooks(plane),
         Accounts(plane),
         System(plane, vitals, metrics, version),
     ]

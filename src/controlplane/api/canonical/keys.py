@@ -9,6 +9,8 @@ from gpuplane.v1 import key_service_pb2 as pb
 from controlplane.api.call import Call
 from controlplane.api.canonical.shapes import Plane, request_key
 from controlplane.domain.account import ApiKey, SshKey
+from controlplane.domain.errors import invalid
+from controlplane.domain.key_format import CANONICAL_KEYS, KeyFormat
 from controlplane.usecases import keys, validation
 from controlplane.usecases.pages import read_page
 from controlplane.wire.common import micros
@@ -55,9 +57,18 @@ class Keys:
             tuple(dict.fromkeys(request.scopes)),
             micros(request.expire_time) if request.HasField("expire_time") else None,
             request.account_id,
+            self._format(request.key_format),
         )
         row, secret = await keys.create_api_key(self._core, call.principal, wish, request_key(request, call))
         return pb.CreateApiKeyResponse(api_key=api_key_message(row), secret=secret)
+
+    def _format(self, name: str) -> KeyFormat:
+        if not name:
+            return CANONICAL_KEYS
+        formats = {form.name: form for form in self._plane.key_formats}
+        if name not in formats:
+            raise invalid("key_format", f"must be among {', '.join(sorted(formats))}", name)
+        return formats[name]
 
     async def get_api_key(self, request: pb.GetApiKeyRequest, call: Call) -> key_pb2.ApiKey:
         return api_key_message(await keys.api_key_of(self._core, call.principal, request.id))

@@ -13,18 +13,20 @@ from controlplane.domain.instance import Instance
 from controlplane.domain.state import State
 from controlplane.ports.provider import Machine, Provider, ProviderError
 from controlplane.usecases.core import Core
-from controlplane.usecases.machine_secrets import model_key
+from controlplane.usecases.machine_secrets import jupyter_token, model_key
 from controlplane.wire.common import timestamp
 from controlplane.wire.instance import connection_message, state_number
 
 
 def connection(core: Core, row: Instance) -> instance_pb2.Connection:
-    """How to reach a running machine, the model's key included."""
+    """How to reach a running machine, secrets included."""
     if row.state is not State.RUNNING:
         raise _conflict(row, f"instance {row.id} is {row.state}, not RUNNING")
     message = connection_message(row)
     if row.wish.model:
         message.model_api_key = model_key(core.secrets, row.id)
+    if message.jupyter_url:
+        message.jupyter_token = jupyter_token(core.secrets, row.id)
     return message
 
 

@@ -1,36 +1,20 @@
-"""What the canonical servicers share: their dependencies, request keys, and pages joined from stored bytes."""
+"""What the canonical servicers share: request keys, and pages joined from stored bytes."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import Message
 
 from controlplane.api.call import Call
-from controlplane.domain.errors import NotFound, not_found
-from controlplane.domain.principal import Principal, Scope
-from controlplane.usecases import accounts
-from controlplane.usecases.core import Core
-from controlplane.usecases.hub import EventHub
+from controlplane.api.plane import DEFAULT_CURRENCY, Plane, currency_of, own
+from controlplane.domain.errors import not_found
 from controlplane.usecases.idempotency import RequestKey
-from controlplane.usecases.keys import KeyAuthenticator
-from controlplane.usecases.tokens import Tokens
 from controlplane.wire.event import nesting
 
-DEFAULT_CURRENCY = "USD"
-
-
-@dataclass(frozen=True, slots=True)
-class Plane:
-    """What servicers act on."""
-
-    core: Core
-    tokens: Tokens
-    hub: EventHub
-    authenticator: KeyAuthenticator
+__all__ = ["DEFAULT_CURRENCY", "Plane", "currency_of", "found", "joined", "own", "request_key"]
 
 
 def request_key(request: Any, call: Call) -> RequestKey:
@@ -60,16 +44,3 @@ def found(body: bytes | None, resource: str, id: str) -> bytes:
     if body is None:
         raise not_found(resource, id)
     return body
-
-
-def own(caller: Principal) -> Scope:
-    """The caller's account alone, for an operator too: sums over accounts of several currencies mean nothing."""
-    return Scope(caller.account_id)
-
-
-async def currency_of(core: Core, caller: Principal) -> str:
-    """The currency of the caller's account. An operator has no account: the default."""
-    try:
-        return (await accounts.account_of(core, caller.account_id)).currency
-    except NotFound:
-        return DEFAULT_CURRENCY

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,19 +15,16 @@ from controlplane.domain.ledger import LedgerEntry, LedgerKind
 from controlplane.domain.principal import Principal
 from controlplane.ports.store import UsageQuery
 from controlplane.usecases.pages import page_size, read_page
+from controlplane.usecases.usage import UsageAsk, UsageRange, usage_page
 from controlplane.wire.common import micros, money, timestamp
 from controlplane.wire.usage import ledger_message
 
-DAY = 24 * HOUR
-DEFAULT_RANGE = 30 * DAY
-MAX_BUCKETS = 10_000
-
 _BUCKETS = {
-    pb.USAGE_BUCKET_SIZE_UNSPECIFIED: ("day", DAY),
-    pb.USAGE_BUCKET_SIZE_HOUR: ("hour", HOUR),
-    pb.USAGE_BUCKET_SIZE_DAY: ("day", DAY),
-    pb.USAGE_BUCKET_SIZE_WEEK: ("week", 7 * DAY),
-    pb.USAGE_BUCKET_SIZE_MONTH: ("month", 28 * DAY),
+    pb.USAGE_BUCKET_SIZE_UNSPECIFIED: "day",
+    pb.USAGE_BUCKET_SIZE_HOUR: "hour",
+    pb.USAGE_BUCKET_SIZE_DAY: "day",
+    pb.USAGE_BUCKET_SIZE_WEEK: "week",
+    pb.USAGE_BUCKET_SIZE_MONTH: "month",
 }
 _GROUPS = {
     pb.USAGE_GROUP_UNSPECIFIED: "",
@@ -52,18 +48,10 @@ class Usage:
             raise invalid("bucket", "must be HOUR, DAY, WEEK or MONTH", request.bucket)
         if request.group_by not in _GROUPS:
             raise invalid("group_by", "must be INSTANCE, GPU_TYPE or PROVIDER", request.group_by)
-        caller, tokens, size = call.principal, self._plane.tokens, page_size(request.page_size)
-        (bucket, length), group = _BUCKETS[request.bucket], _GROUPS[request.group_by]
-        key = ("usage", caller.account_id, *map(repr, _given_range(request)), bucket, group)
-        # The token keeps "now" of the first page; else entries would move between pages.
-        after = tokens.read_page(request.page_token, key) if request.page_token else None
-        now = int(after[0]) if after else self._core.clock.now()
-        start, end = _range(request, now, lambda end: end - DEFAULT_RANGE)
-        if (end - start) // length + 1 > MAX_BUCKETS:
-            raise invalid("start_time", f"must leave at most {MAX_BUCKETS} buckets in the range", bucket)
-        rows = await self._core.store.usage(own(caller), UsageQuery(LedgerKind.CHARGE, start, end, bucket, group))
-        first = bisect_right(rows, (int(after[1]), after[2]), key=_position) if after else 0
-        shown, more = rows[first : first + size], first + size < len(rows)
+        caller = call.principal
+        ask = UsageAsk(_range(request), _BUCKETS[request.bucket], _GROUPS[request.group_by])
+        size = page_size(request.page_size)
+        shown, next_token = await usage_page(self._core, self._plane.tokens, own(caller), ask, size, request.page_token)
         currency = await currency_of(self._core, caller)
         return pb.QueryUsageResponse(
             buckets=[
@@ -75,12 +63,12 @@ class Usage:
                 )
                 for row in shown
             ],
-            next_page_token=tokens.page(key, str(now), *map(str, _position(shown[-1]))) if more else "",
+            next_page_token=next_token,
         )
 
     async def get_cost_summary(self, request: pb.GetCostSummaryRequest, call: Call) -> pb.CostSummary:
         caller = call.principal
-        start, end = _range(request, self._core.clock.now(), _month_start)
+        start, end = _range(request).within(self._core.clock.now(), _month_start)
         currency = await currency_of(self._core, caller)
         (total,) = await self._sums(caller, start, end, "", request.instance_id) or [None]
         summary = pb.CostSummary(total=money(total.amount_nano if total else 0, currency))
@@ -116,27 +104,11 @@ class Usage:
         )
 
 
-def _position(row: Any) -> tuple[int, str]:
-    return row.bucket_at, row.group
-
-
-def _given_range(request: Any) -> tuple[int | None, int | None]:
-    return (
+def _range(request: Any) -> UsageRange:
+    return UsageRange(
         micros(request.start_time) if request.HasField("start_time") else None,
         micros(request.end_time) if request.HasField("end_time") else None,
     )
-
-
-def _range(request: Any, now: int, default_start: Any) -> tuple[int, int]:
-    """The half-open range asked for, with its defaults."""
-    start, end = _given_range(request)
-    end = now if end is None else end
-    start = max(0, default_start(end)) if start is None else start
-    if not 0 <= start <= end:
-        raise invalid("start_time", "must not lie after end_time, nor before 1970", start)
-    if end >= 253_402_300_800 * SECOND:
-        raise invalid("end_time", "must lie before the year 10000", end)
-    return start, end
 
 
 def _month_start(end: int) -> int:

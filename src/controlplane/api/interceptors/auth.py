@@ -16,15 +16,16 @@ ANONYMOUS = Principal(account_id="", key_id="", scopes=frozenset())
 class Authenticator(Protocol):
     """Turns the secret part of a key into its principal."""
 
-    def cached(self, token: str) -> Principal | None:
+    def cached(self, token: str, dialect: str) -> Principal | None:
         """The principal if it is known and fresh, without waiting; None asks for `authenticate`.
 
         Runs on every call: no hashing beyond one SHA-256, no I/O. Must forget a revoked key within a second.
         """
         ...
 
-    async def authenticate(self, token: str) -> Principal:
-        """The principal, looked up. Raises Unauthenticated; a malformed token must not reach the store."""
+    async def authenticate(self, token: str, dialect: str) -> Principal:
+        """The principal, looked up. Raises Unauthenticated, for a key of another dialect too; a malformed token must
+        not reach the store."""
         ...
 
 

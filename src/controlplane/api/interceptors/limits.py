@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from controlplane.domain.errors import ResourceExhausted
-from controlplane.domain.ratelimit import RateLimiter
+from controlplane.domain.ratelimit import RateLimiter, RateState
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,10 @@ class KeyLimits:
         wait = self._calls.take(key_id, self._clock())
         if wait:
             raise _too_fast("calls", self._limits.calls_per_second, wait)
+
+    def state(self, key_id: str) -> RateState:
+        """How the key stands with its unary calls, as this process sees it."""
+        return self._calls.state(key_id, self._clock())
 
     def open_stream(self, key_id: str) -> None:
         """Count a stream in. `close_stream` must follow, unless this raises."""

@@ -23,8 +23,9 @@ from controlplane.api.interceptors.auth import Authenticator, bearer, require
 from controlplane.api.interceptors.limits import KeyLimits
 from controlplane.api.methods import Method
 from controlplane.api.scopes import PUBLIC
-from controlplane.dialect import ErrorRenderer
+from controlplane.dialect import CANONICAL, Dialect, ErrorRenderer
 from controlplane.domain.errors import InvalidArgument, PermissionDenied, PlaneError, ResourceExhausted
+from controlplane.domain.principal import Principal
 from controlplane.logs import bind_call
 from controlplane.metrics import Metrics, RpcMeter
 
@@ -49,12 +50,14 @@ class Pipeline:
     limits: KeyLimits
     metrics: Metrics
     renderers: Mapping[str, ErrorRenderer]  # by the value of x-dialect
+    dialects: Mapping[str, Dialect]  # by service; those that are not listed are canonical
     stopping: asyncio.Event
     log: Any  # structlog's logger, bound once: its proxy costs more than the line that debug level drops
 
     def unary(self, method: Method, handler: UnaryHandler) -> Behavior:
         """Wrap a handler that answers once."""
         scope = self.scopes[method.path]
+        dialect = self._dialect(method)
         charge = self.limits.charge_call
         parse = _parser(method)
         meter = self.metrics.rpc(method.label)
@@ -65,7 +68,7 @@ class Pipeline:
             call = Call(context, dict(context.invocation_metadata()), method, self.stopping)
             try:
                 if scope is not PUBLIC:
-                    await self._admit(call, scope, charge)
+                    await self._admit(call, dialect, scope, charge)
                 bind_call(call.request_id, call.principal.account_id)
                 reply = await handler(parse(raw), call)
                 answer = reply if type(reply) is bytes else reply.SerializeToString()  # type: ignore[union-attr]
@@ -92,6 +95,7 @@ class Pipeline:
         It never sends initial metadata of its own: once that is out, Envoy shows an error as 200.
         """
         scope = self.scopes[method.path]
+        dialect = self._dialect(method)
         limits = self.limits
         parse = _parser(method)
         meter = self.metrics.rpc(method.label)
@@ -102,7 +106,7 @@ class Pipeline:
             counted = False
             try:
                 if scope is not PUBLIC:
-                    await self._admit(call, scope, limits.open_stream)
+                    await self._admit(call, dialect, scope, limits.open_stream)
                     counted = True
                 bind_call(call.request_id, call.principal.account_id)
                 replies = handler(parse(raw), call)
@@ -141,12 +145,23 @@ class Pipeline:
 
         return serve
 
-    async def _admit(self, call: Call, scope: str, charge: Callable[[str], None]) -> None:
+    def _dialect(self, method: Method) -> Dialect:
+        return self.dialects.get(method.service, CANONICAL)
+
+    async def _admit(self, call: Call, dialect: Dialect, scope: str, charge: Callable[[str], None]) -> None:
         token = bearer(call.metadata)
-        principal = self.authenticator.cached(token)
+        principal = self.authenticator.cached(token, dialect.name)
         if principal is None:
-            principal = await self.authenticator.authenticate(token)
+            principal = await self.authenticator.authenticate(token, dialect.name)
         call.principal = principal
+        try:
+            self._charge(principal, scope, charge)
+        finally:
+            if dialect.rate_headers is not None and not call.method.server_streaming:
+                for name, value in dialect.rate_headers(self.limits.state(principal.key_id)):
+                    call.set_http_header(name, value)
+
+    def _charge(self, principal: Principal, scope: str, charge: Callable[[str], None]) -> None:
         try:
             require(principal, scope)
         except PermissionDenied:
@@ -164,7 +179,7 @@ class Pipeline:
         else:
             meter.count(end.code.name)
         self._log_failed(call, end, error, seconds)
-        await context.abort(end.code, end.message, end.trailing)
+        await context.abort(end.code, end.message, (*end.trailing, *call.plain_headers))
         raise AssertionError("abort returned")
 
     def _log_done(self, call: Call, seconds: float) -> None:

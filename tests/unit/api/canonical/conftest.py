@@ -22,7 +22,8 @@ from controlplane.adapters.system import SystemIds
 from controlplane.api.canonical import Plane, canonical_services
 from controlplane.api.scopes import canonical_scopes
 from controlplane.api.server import build_server
-from controlplane.domain.account import hash_secret, mint_secret
+from controlplane.domain.account import hash_secret
+from controlplane.domain.key_format import CANONICAL_KEYS
 from controlplane.metrics import Metrics
 from controlplane.ports.bus import Topic
 from controlplane.usecases.core import Core, Policy
@@ -74,7 +75,7 @@ async def farm(request: pytest.FixtureRequest, tmp_path: Any, empty_database: Pa
         store, clock, ids, bus, secrets, AsyncsshKeyParser(), SimpleNamespace(), {"local": provider}, book,
         Policy(), "dep1",
     )  # type: ignore[arg-type]  # fmt: skip
-    root = mint_secret("gp_live_", bytes(24))
+    root = CANONICAL_KEYS.mint(bytes(24))
     authenticator = KeyAuthenticator(store, clock, hash_secret(root))
     tokens = Tokens(secrets, "epoch")
     hub = EventHub(store, bus, tokens, stream_messages, authenticator)

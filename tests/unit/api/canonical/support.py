@@ -25,6 +25,8 @@ from gpuplane.v1 import (
     system_service_pb2_grpc,
     usage_service_pb2,
     usage_service_pb2_grpc,
+    webhook_service_pb2,
+    webhook_service_pb2_grpc,
 )
 
 from controlplane.api.canonical import Check
@@ -48,7 +50,7 @@ pb = SimpleNamespace(
         name: getattr(module, name)
         for module in (
             account_service_pb2, budget_service_pb2, instance_service_pb2, key_service_pb2, offer_service_pb2,
-            operation_service_pb2, system_service_pb2, usage_service_pb2,
+            operation_service_pb2, system_service_pb2, usage_service_pb2, webhook_service_pb2,
         )
         for name in module.DESCRIPTOR.message_types_by_name
     }
@@ -107,6 +109,7 @@ class Client:
             "instances": instance_service_pb2_grpc.InstancesStub, "keys": key_service_pb2_grpc.KeysStub,
             "offers": offer_service_pb2_grpc.OffersStub, "operations": operation_service_pb2_grpc.OperationsStub,
             "system": system_service_pb2_grpc.SystemStub, "usage": usage_service_pb2_grpc.UsageStub,
+            "webhooks": webhook_service_pb2_grpc.WebhooksStub,
         }  # fmt: skip
         stub, metadata = modules[service](self.channel), (("authorization", f"Bearer {self.token}"),)
 
