@@ -45,6 +45,13 @@ local function from_headers(h, headers, status, body)
   if status == "204" then h:headers():remove("content-length") end
 end
 
+-- Envoy's own sentences, as they stand in a JSON body, without the names of our messages and types.
+local function plain(text)
+  text = string.gsub(text, ' in the type \\"[%w_%.]+\\"', "")
+  text = string.gsub(text, " for type TYPE_[%u%d_]+", "")
+  return (string.gsub(text, "malformed: : ", "malformed: "))
+end
+
 -- An error after the server had sent metadata: its words are in the trailers. Without words the transcoder's own
 -- rendering of the gRPC status stands.
 local function from_trailers(h)
@@ -59,6 +66,10 @@ local function from_trailers(h)
     h:body(true):setBytes(body)
   else
     apply(headers)
+    body = h:body(true)
+    local text = body:getBytes(0, body:length())
+    local clean = plain(text)
+    if clean ~= text then body:setBytes(clean) end
   end
 end
 

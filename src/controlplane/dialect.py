@@ -137,6 +137,7 @@ class Refusal:
 # the same mistake, and it tells a wrong URL from a missing resource. A timeout is a fault of ours.
 REFUSALS = (
     Refusal(400, 3, "INVALID_FIELD", ENVOY_TEXT),
+    Refusal(403, 3, "INVALID_FIELD", "the protocol that the request asks to change to is not spoken here"),
     Refusal(404, 12, "METHOD_UNKNOWN", f"there is no method {METHOD} {PATH}"),
     Refusal(408, 4, "INVALID_FIELD", "the request was not sent in time"),
     Refusal(413, 8, "MESSAGE_TOO_LARGE", "the request body is larger than 4 MiB"),

@@ -26,6 +26,7 @@ class Method:
     response: type[Message]
     client_streaming: bool
     server_streaming: bool
+    descriptor: MethodDescriptor | None = None  # None: a method that does not exist
 
 
 def snake_case(name: str) -> str:
@@ -56,4 +57,5 @@ def _method(service: str, descriptor: MethodDescriptor) -> Method:
         response=message_factory.GetMessageClass(descriptor.output_type),
         client_streaming=streaming.client_streaming,
         server_streaming=streaming.server_streaming,
+        descriptor=descriptor,
     )

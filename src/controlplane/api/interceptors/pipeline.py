@@ -21,6 +21,7 @@ from controlplane.api.call import Call
 from controlplane.api.errors import Failure, MethodUnknown, ascii_text, failure, internal
 from controlplane.api.interceptors.auth import Authenticator, bearer, require
 from controlplane.api.interceptors.limits import KeyLimits
+from controlplane.api.interceptors.rest_path import path_check
 from controlplane.api.methods import Method
 from controlplane.api.scopes import PUBLIC
 from controlplane.dialect import CANONICAL, Dialect, ErrorRenderer
@@ -59,7 +60,7 @@ class Pipeline:
         scope = self.scopes[method.path]
         dialect = self._dialect(method)
         charge = self.limits.charge_call
-        parse = _parser(method)
+        parse = _reader(method)
         meter = self.metrics.rpc(method.label)
         logged = self.log.is_enabled_for(DEBUG)
 
@@ -70,7 +71,7 @@ class Pipeline:
                 if scope is not PUBLIC:
                     await self._admit(call, dialect, scope, charge)
                 bind_call(call.request_id, call.principal.account_id)
-                reply = await handler(parse(raw), call)
+                reply = await handler(parse(raw, call), call)
                 answer = reply if type(reply) is bytes else reply.SerializeToString()  # type: ignore[union-attr]
                 if call.headers is not None:
                     await context.send_initial_metadata(call.headers)
@@ -97,7 +98,7 @@ class Pipeline:
         scope = self.scopes[method.path]
         dialect = self._dialect(method)
         limits = self.limits
-        parse = _parser(method)
+        parse = _reader(method)
         meter = self.metrics.rpc(method.label)
 
         async def serve(raw: bytes, context: Any) -> None:
@@ -109,7 +110,7 @@ class Pipeline:
                     await self._admit(call, dialect, scope, limits.open_stream)
                     counted = True
                 bind_call(call.request_id, call.principal.account_id)
-                replies = handler(parse(raw), call)
+                replies = handler(parse(raw, call), call)
                 meter.opened()
                 try:
                     async for reply in replies:
@@ -210,6 +211,21 @@ class Pipeline:
             account=call.principal.account_id,
             **fields,
         )
+
+
+def _reader(method: Method) -> Callable[[bytes, Call], Message]:
+    parse = _parser(method)
+    check = path_check(method.descriptor) if method.descriptor is not None else None
+    if check is None:
+        return lambda raw, call: parse(raw)
+
+    def read(raw: bytes, call: Call) -> Message:
+        request = parse(raw)
+        if call.is_rest:
+            check(request, call.metadata)
+        return request
+
+    return read
 
 
 def _parser(method: Method) -> Callable[[bytes], Message]:
