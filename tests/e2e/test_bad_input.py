@@ -168,11 +168,11 @@ FIELDS: list[tuple[str, dict[str, Any], str, str, str]] = [
     ("QueryUsage", {"group_by": 9}, "group_by", "INSTANCE", "9"),
     (
         "QueryUsage", {"start_time": "2026-02-01T00:00:00Z", "end_time": "2026-01-01T00:00:00Z"},
-        "start_time", "not lie after end_time", "",
+        "start_time", "not lie after end_time", "2026-02-01T00:00:00Z",
     ),
     (
         "QueryUsage", {"bucket": "USAGE_BUCKET_SIZE_HOUR", "start_time": "1971-01-01T00:00:00Z"},
-        "start_time", "at most 10000 buckets", "",
+        "start_time", "at most 10000 buckets of one hour before now", "1971-01-01T00:00:00Z",
     ),
     ("ListLedgerEntries", {"page_size": -1}, "page_size", "not be negative", "-1"),
     ("CreateAccount", {"name": "n" * 64}, "name", "1 to 63", "nnn"),

@@ -3,7 +3,9 @@ dialect with the right status and code, and nothing is done."""
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from controlplane.api.dialects.gpuai import GPUAI
 from tests.dialects.conftest import key_of
 from tests.dialects.gpuai.conftest import CPU, HOOK, SSH_KEY, World, refused
+from tests.dialects.runner import Reply
 from tests.support.plane import pb
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
@@ -98,8 +101,10 @@ INVALID: list[tuple[str, str, Any, str]] = [
     ("GET", "/v1/usage?group_by=region", None, "group_by must be among instance_id, gpu_type"),
     ("GET", "/v1/usage?start=yesterday", None, "start must be a time"),
     ("GET", "/v1/usage?end=2026-02-30T00:00:00Z", None, "end must be a time"),
-    ("GET", "/v1/usage?start=2026-05-02T00:00:00Z&end=2026-05-01T00:00:00Z", None, "start must not lie after end"),
-    ("GET", "/v1/usage?bucket=hour&start=2020-01-01&end=2026-01-01", None, "start must leave at most 10000 buckets"),
+    ("GET", "/v1/usage?start=2026-05-02T00:00:00Z&end=2026-05-01T00:00:00Z", None, "after end; got '2026-05-02T00:00:00Z'"),
+    ("GET", "/v1/usage?start=2099-01-01", None, "start must not lie in the future; got '2099-01-01T00:00:00Z'"),
+    ("GET", "/v1/usage?start=9999-12-31T23:00:00-02:00&end=9999-12-31T23:00:00-02:00", None, "before the year 10000"),
+    ("GET", "/v1/usage?bucket=hour&start=2020-01-01&end=2026-01-01", None, "10000 buckets of one hour before end; got '2020-01-01T00:00:00Z'"),
     # Webhook endpoints
     ("POST", "/v1/webhook-endpoints", {}, "url is required"),
     ("POST", "/v1/webhook-endpoints", {"url": HOOK["url"]}, "event_types is required"),
@@ -110,6 +115,8 @@ INVALID: list[tuple[str, str, Any, str]] = [
     ("POST", "/v1/webhook-endpoints", HOOK | {"url": "ftp://hooks.invalid/"}, "url must"),
     ("POST", "/v1/webhook-endpoints", HOOK | {"url": "https://169.254.169.254/"}, "url must"),
     ("POST", "/v1/webhook-endpoints", HOOK | {"url": "https://10.0.0.1/"}, "url must"),
+    ("POST", "/v1/webhook-endpoints", HOOK | {"url": "https://127.0.0.1./"}, "url must not lead to a loopback"),
+    ("POST", "/v1/webhook-endpoints", HOOK | {"url": "https://hooks.invalid/#x"}, "url must not hold a fragment"),
     ("POST", "/v1/webhook-endpoints", HOOK | {"url": "https://hooks.invalid/" + "x" * 2048}, "url must be at most"),
 ]
 
@@ -169,6 +176,12 @@ def test_what_is_anothers_does_not_exist(unchanged: World) -> None:
         refused(unchanged.ask(method, path, key=stranger), 404, "not_found")
 
 
+WORDS = {
+    "instances:read": "instances read", "instances:write": "instances write", "keys:read": "ssh_keys read",
+    "keys:write": "ssh_keys write", "usage:read": "billing read", "webhooks:read": "webhooks read",
+    "webhooks:write": "webhooks write",
+}  # fmt: skip
+
 PROTECTED = [
     ("GET", "/v1/instances", "instances:read"),
     ("POST", "/v1/instances", "instances:write"),
@@ -197,7 +210,7 @@ def test_keys(unchanged: World, method: str, path: str, scope: str) -> None:
         refused(unchanged.ask(method, path, body, key=wrong), 401, "invalid_api_key")
     (form,) = GPUAI.key_formats
     without = unchanged.new_key(*(other for other in form.scopes if other != scope))
-    refused(unchanged.ask(method, path, body, key=without), 403, "insufficient_scope", scope)
+    refused(unchanged.ask(method, path, body, key=without), 403, "insufficient_scope", f"lacks the scope {WORDS[scope]}")
 
 
 def test_a_revoked_key(unchanged: World) -> None:
@@ -211,7 +224,7 @@ def test_the_authorization_must_be_a_bearer_token(unchanged: World) -> None:
     refused(reply, 401, "invalid_api_key")
 
 
-@pytest.mark.parametrize("key", ["k" * 256, "tab\there", "é"])
+@pytest.mark.parametrize("key", ["", " ", "k" * 256, "tab\there", "é"])
 def test_idempotency_keys_that_cannot_be_one(unchanged: World, key: str) -> None:
     for method, path, body in (
         ("POST", "/v1/instances", CPU),
@@ -222,6 +235,19 @@ def test_idempotency_keys_that_cannot_be_one(unchanged: World, key: str) -> None
     ):
         reply = unchanged.ask(method, path, body, Idempotency_Key=key)
         refused(reply, 422, "validation_failed", "Idempotency-Key must be 1 to 255")
+
+
+def test_of_two_idempotency_keys_none_counts(unchanged: World) -> None:
+    connection = http.client.HTTPConnection(unchanged.way.target, timeout=30)
+    with contextlib.closing(connection):
+        connection.putrequest("POST", "/v1/instances")
+        for name, value in (("Authorization", f"Bearer {unchanged.key}"), ("Idempotency-Key", "a"),
+                            ("Idempotency-Key", "b"), ("Content-Length", str(len(json.dumps(CPU))))):  # fmt: skip
+            connection.putheader(name, value)
+        connection.endheaders(json.dumps(CPU).encode())
+        answer = connection.getresponse()
+        reply = Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
+    refused(reply, 422, "validation_failed", "Idempotency-Key must be sent once")
 
 
 def test_too_large(unchanged: World) -> None:

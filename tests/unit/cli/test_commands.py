@@ -225,6 +225,14 @@ def test_api_keys(cli: Run, plane: FakePlane) -> None:
     assert cli("keys", "api", "revoke", "key_2").out == "key_2 (old) is revoked\n"
 
 
+def test_the_help_of_api_keys_names_every_format(cli: Run) -> None:
+    text = " ".join(cli("keys", "api", "create", "--help").out.split())
+    for form in key_formats():
+        assert re.search(rf"\b{form.name}\b", text), form.name
+        assert form.default_scopes is None or form.name.startswith("hoon_")
+    assert "hoon_*: inference:read and inference:write" in text
+
+
 def test_usage_alone_means_buckets(cli: Run, plane: FakePlane) -> None:
     bucket = usage_service_pb2.UsageBucket(start_time=canned.BEGAN, group="local", gpu_seconds=5400, cost=canned.PRICE)
     plane.on("QueryUsage", usage_service_pb2.QueryUsageResponse(buckets=[bucket]))

@@ -20,7 +20,7 @@ from controlplane.api.dialects.gpuai.errors import (
     render_error,
 )
 from controlplane.dialect import REFUSALS
-from controlplane.domain.errors import Aborted, PlaneError, invalid
+from controlplane.domain.errors import Aborted, PermissionDenied, PlaneError, invalid
 
 DOCUMENT: Any = json.loads(resources.files(gpuai).joinpath("openapi.json").read_text())
 PROBLEM = DOCUMENT["components"]["schemas"]["Problem"]
@@ -65,6 +65,20 @@ def test_details_name_what_this_api_calls_things() -> None:
     )
     mismatch = render_error(Aborted("request_id 'a' was used before", request_id="a"), "")
     assert mismatch.body["detail"] == "this Idempotency-Key was used before with a different request"
+
+
+@pytest.mark.parametrize(
+    ("scope", "word"),
+    [
+        ("instances:read", "instances read"), ("instances:write", "instances write"),
+        ("keys:read", "ssh_keys read"), ("keys:write", "ssh_keys write"), ("usage:read", "billing read"),
+        ("webhooks:read", "webhooks read"), ("webhooks:write", "webhooks write"),
+    ],
+)  # fmt: skip
+def test_scopes_go_by_the_vendor_s_names(scope: str, word: str) -> None:
+    assert scope in gpuai.GPUAI.key_formats[0].scopes
+    shown = render_error(PermissionDenied(f"the key lacks the scope {scope}", scope=scope), "")
+    assert (shown.status, shown.body["detail"]) == (403, f"the key lacks the scope {word}")
 
 
 def test_an_unknown_gpu_type_has_a_code_of_its_own() -> None:
