@@ -78,6 +78,8 @@ class AddressGuard:
 
     async def refusal(self, url: str) -> str:
         """See `UrlGuard.refusal`."""
+        if "#" in url:
+            return "must not hold a fragment"  # nobody would get it
         try:
             await self.target(url)
         except Refused as error:
@@ -107,13 +109,14 @@ class AddressGuard:
             raise Refused("must be a URL of printable ASCII characters without spaces or backslashes")
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port
+            # Resolvers, certificates and Host headers disagree about the dot that ends a name.
+            host, port = (parts.hostname or "").removesuffix("."), parts.port
         except ValueError:
             raise Refused("must be a URL such as https://example.com/hook") from None
         schemes = ("https", "http") if self._allow_private else ("https",)
         if parts.scheme not in schemes:
             raise Refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-        if not host or "%" in host:
+        if not host or host.endswith(".") or "%" in host:
             raise Refused("must name a host")
         if "@" in parts.netloc:
             raise Refused("must not hold a user name or password")

@@ -45,6 +45,10 @@ class Call:
         """The headers set so far that do not speak of status or body: an error's answer carries them, too."""
         return [(name, value) for name, value in self.headers or () if not name.startswith("x-http-")]
 
+    def values(self, name: str) -> list[str]:
+        """What the caller sent under this lower-case name, every time that it sent it; `metadata` has the last."""
+        return [str(value) for key, value in self._context.invocation_metadata() if key == name]
+
     @property
     def peer(self) -> str:
         """Address of the peer as gRPC writes it; behind Envoy it is Envoy's."""

@@ -81,10 +81,18 @@ def api() -> None:
 
 @api.command("create")
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, help="E.g. instances:read. Repeatable.  [default: all of yours]")
+@click.option(
+    "--scope", "scopes", multiple=True,
+    help="E.g. instances:read. Repeatable.  [default: all of yours that the format can have; of hoon_*: "
+    "inference:read and inference:write]",
+)  # fmt: skip
 @click.option("--expires", type=UNTIL, help="Stop working then: a date, or a duration from now, e.g. 30d.")
 @click.option("--account", default="", metavar="ID", help="For this account; needs the operator key.")
-@click.option("--format", "key_format", default="", help="gp_live, or that of a REST dialect, e.g. gpuai_live.")
+@click.option(
+    "--format", "key_format", default="",
+    help="gp_live, gpuai_live, hoon_sk_live, hoon_sk_test or hoon_pk_live: decides the API that the key opens. "
+    "An API's name (gpuai, hoonify) means its first.  [default: gp_live]",
+)  # fmt: skip
 def create_api(name: str, scopes: tuple[str, ...], expires: Any, account: str, key_format: str) -> None:
     """Make an API key. Its secret is shown now and never again."""
     from gpuplane.v1.key_service_pb2 import CreateApiKeyRequest

@@ -42,7 +42,7 @@ def instance_row(instance: Instance) -> tuple[str, ...]:
 
 def provider(name: str, simulated: bool) -> str:
     """The provider, with the warning that must never be missing."""
-    return f"{name} simulated" if simulated else name
+    return f"{name} simulated".strip() if simulated else name
 
 
 def instance_details(instance: Instance) -> None:

@@ -153,6 +153,7 @@ class Instance:
             location=offer.location,
             tier=offer.tier.value,
             price_nano_per_hour=offer.price_nano_per_hour,
+            simulated=offer.simulated,
         )
 
     def trying(self, offer: Offer, attempt: int, label: str, now: int) -> Instance:

@@ -4,11 +4,12 @@ needs.
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import os
 import sys
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -81,12 +82,33 @@ def has_jupyter() -> bool:
     return bool(_jupyter_entries())
 
 
-@cache
 def _jupyter_entries() -> dict[str, Path]:
     """Everything that Jupyter and all it depends on have in site-packages, by name; nothing where a part is missing.
 
-    With the metadata: Jupyter finds its parts by entry points.
+    With the metadata: Jupyter finds its parts by entry points. What was found is kept until packages are changed under
+    the running plane.
     """
+    found = _find_jupyter(_stamps())
+    if found and all(path.exists() for path in found.values()):
+        return found
+    _find_jupyter.cache_clear()  # what is missing may come without such a change
+    return {}
+
+
+def _stamps() -> tuple[int, ...]:
+    """Another value whenever something was added to, removed from or renamed in a folder that Python searches."""
+    return tuple(os.stat(folder).st_mtime_ns for folder in sys.path if os.path.isdir(folder))
+
+
+@lru_cache(1)
+def _find_jupyter(_: tuple[int, ...]) -> dict[str, Path]:
+    try:
+        return _collect_jupyter()
+    except (ImportError, OSError, ValueError):  # no such distribution, or half of one, as in the middle of an update
+        return {}
+
+
+def _collect_jupyter() -> dict[str, Path]:
     found: dict[str, Path] = {}
     seen: set[str] = set()
     wanted = list(_JUPYTER_DISTRIBUTIONS)
@@ -95,11 +117,11 @@ def _jupyter_entries() -> dict[str, Path]:
         if name in seen:
             continue
         seen.add(name)
-        try:
-            distribution = metadata.distribution(name)
-        except metadata.PackageNotFoundError:
-            return {}
-        tops = {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
+        distribution = metadata.distribution(name)
+        record = distribution.read_text("RECORD")  # not `files`, which may leave out what is gone
+        if not record:
+            raise FileNotFoundError(f"{name} has no RECORD")
+        tops = {row[0].split("/")[0] for row in csv.reader(record.splitlines()) if row} - {"..", "__pycache__"}
         found.update({top: Path(str(distribution.locate_file(top))) for top in tops if not top.endswith(".pth")})
         wanted += _required(distribution)
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from controlplane.domain.billing import HOUR, SECOND
 from controlplane.domain.errors import invalid
@@ -34,10 +35,14 @@ class UsageRange:
         first, last = self.fields
         end = now if self.end is None else self.end
         start = max(0, default_start(end)) if self.start is None else self.start
-        if not 0 <= start <= end:
-            raise invalid(first, f"must not lie after {last}, nor before 1970", start)
+        for field, at in ((first, start), (last, end)):
+            if at < 0:
+                raise invalid(field, "must not lie before 1970", _time(at))
+        if start > end:
+            rule = "must not lie in the future" if self.end is None else f"must not lie after {last}"
+            raise invalid(first, rule, _time(start))
         if end >= 253_402_300_800 * SECOND:
-            raise invalid(last, "must lie before the year 10000", end)
+            raise invalid(last, "must lie before the year 10000", _time(end))
         return start, end
 
 
@@ -60,14 +65,25 @@ async def usage_page(
     now = int(after[0]) if after else core.clock.now()
     start, end = ask.range.within(now, lambda end: end - DEFAULT_RANGE)
     if (end - start) // BUCKETS[ask.bucket] + 1 > MAX_BUCKETS:
-        raise invalid(ask.range.fields[0], f"must leave at most {MAX_BUCKETS} buckets in the range", ask.bucket)
+        first, last = ask.range.fields
+        rule = f"must leave at most {MAX_BUCKETS} buckets of one {ask.bucket} before "
+        raise invalid(first, rule + ("now" if ask.range.end is None else last), _time(start))
     rows = await core.store.usage(account, UsageQuery(LedgerKind.CHARGE, start, end, ask.bucket, ask.group))
-    first = bisect_right(rows, (int(after[1]), after[2]), key=_position) if after else 0
-    shown, more = rows[first : first + size], first + size < len(rows)
+    skip = bisect_right(rows, (int(after[1]), after[2]), key=_position) if after else 0
+    shown, more = rows[skip : skip + size], skip + size < len(rows)
     if not more:
         return shown, ""
     at, group = _position(shown[-1])
     return shown, tokens.page(key, str(now), str(at), group)
+
+
+def _time(at: int) -> str:
+    """A time as callers write it, for refusals."""
+    try:
+        shown = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
+    except OverflowError:
+        return f"{at // SECOND} s after 1970"
+    return shown.isoformat().replace("+00:00", "Z")
 
 
 def _position(row: UsageRow) -> tuple[int, str]:

@@ -101,10 +101,20 @@ INVALID: list[tuple[str, str, Any, str]] = [
     ("GET", "/v1/usage?group_by=region", None, "group_by must be among instance_id, gpu_type"),
     ("GET", "/v1/usage?start=yesterday", None, "start must be a time"),
     ("GET", "/v1/usage?end=2026-02-30T00:00:00Z", None, "end must be a time"),
-    ("GET", "/v1/usage?start=2026-05-02T00:00:00Z&end=2026-05-01T00:00:00Z", None, "after end; got '2026-05-02T00:00:00Z'"),
+    (
+        "GET",
+        "/v1/usage?start=2026-05-02T00:00:00Z&end=2026-05-01T00:00:00Z",
+        None,
+        "after end; got '2026-05-02T00:00:00Z'",
+    ),
     ("GET", "/v1/usage?start=2099-01-01", None, "start must not lie in the future; got '2099-01-01T00:00:00Z'"),
     ("GET", "/v1/usage?start=9999-12-31T23:00:00-02:00&end=9999-12-31T23:00:00-02:00", None, "before the year 10000"),
-    ("GET", "/v1/usage?bucket=hour&start=2020-01-01&end=2026-01-01", None, "10000 buckets of one hour before end; got '2020-01-01T00:00:00Z'"),
+    (
+        "GET",
+        "/v1/usage?bucket=hour&start=2020-01-01&end=2026-01-01",
+        None,
+        "10000 buckets of one hour before end; got '2020-01-01T00:00:00Z'",
+    ),
     # Webhook endpoints
     ("POST", "/v1/webhook-endpoints", {}, "url is required"),
     ("POST", "/v1/webhook-endpoints", {"url": HOOK["url"]}, "event_types is required"),
@@ -210,7 +220,9 @@ def test_keys(unchanged: World, method: str, path: str, scope: str) -> None:
         refused(unchanged.ask(method, path, body, key=wrong), 401, "invalid_api_key")
     (form,) = GPUAI.key_formats
     without = unchanged.new_key(*(other for other in form.scopes if other != scope))
-    refused(unchanged.ask(method, path, body, key=without), 403, "insufficient_scope", f"lacks the scope {WORDS[scope]}")
+    refused(
+        unchanged.ask(method, path, body, key=without), 403, "insufficient_scope", f"lacks the scope {WORDS[scope]}"
+    )
 
 
 def test_a_revoked_key(unchanged: World) -> None:

@@ -6,6 +6,9 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc
+import pytest
+
 from controlplane.api.dialects.gpuai import GPUAI
 from tests.dialects.conftest import key_of, ways
 from tests.dialects.gpuai.conftest import CPU, SSH_KEY, World, refused
@@ -81,6 +84,57 @@ def test_a_key_names_requests_of_this_api_only(world: World) -> None:
     assert world.ask("PATCH", path, {"name": "b"}).body["name"] == "b"
     assert world.ask("PATCH", path, {"name": "a"}, Idempotency_Key=key).body["name"] == "a"
     assert world.ask("GET", path).body["name"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("gpuplane", "gp_live_"), ("gpuai", "gpuai_live_"), ("hoonify", "hoon_sk_live_")]
+)
+def test_the_name_of_an_api_is_its_first_key_format(world: World, name: str, prefix: str) -> None:
+    made = world.account.keys.CreateApiKey(pb.CreateApiKeyRequest(name="k", key_format=name))
+    assert made.secret.startswith(prefix)
+    world.account.keys.RevokeApiKey(pb.RevokeApiKeyRequest(id=made.api_key.id))
+
+
+def test_a_key_format_that_is_none(world: World) -> None:
+    with pytest.raises(grpc.RpcError) as refused:
+        world.account.keys.CreateApiKey(pb.CreateApiKeyRequest(name="k", key_format="gpu.ai"))
+    assert refused.value.details() == (
+        "key_format must be among gp_live, gpuai, gpuai_live, gpuplane, hoon_pk_live, hoon_sk_live, hoon_sk_test, "
+        "hoonify; got 'gpu.ai'"
+    )
+
+
+def test_read_only_is_four_scopes(world: World) -> None:
+    """As docs/dialects/gpuai.md says it; the vendor's words are no scopes."""
+    key = world.new_key("instances:read", "keys:read", "usage:read", "webhooks:read")
+    for path in ("instances", "ssh-keys", "usage", "webhook-endpoints"):
+        assert world.ask("GET", f"/v1/{path}", key=key).status == 200
+    refused(world.ask("POST", "/v1/instances", CPU, key=key), 403, "insufficient_scope", "instances write")
+    for word in ("full_access", "read_only", "ssh_keys:read"):
+        with pytest.raises(grpc.RpcError, match="scopes must be among"):
+            world.new_key(word)
+
+
+def test_what_clients_may_send_beside_the_document(world: World) -> None:
+    """Member names in camelCase; request ids are kept as far as a log can hold them."""
+    body = {"name": "camel", "publicKey": SSH_KEY}
+    reply = world.ask("POST", "/v1/ssh-keys", body, X_Request_Id="a b/" + "c" * 200)
+    assert reply.status == 201, reply
+    assert reply.headers["x-request-id"] == "a_b_" + "c" * 124
+    assert world.ask("DELETE", f"/v1/ssh-keys/{reply.body['id']}").status == 204
+    made = world.ask("POST", "/v1/instances", CPU).body
+    operation = made["operation_id"]
+    assert world.ask("DELETE", f"/v1/instances/{made['resource_id']}").status == 202
+    for path in ("/v1/operations", "/v1/webhook-endpoints"):
+        id = world.hook if "hook" in path else operation
+        assert str(uuid.UUID(id)) == id
+        assert world.ask("GET", f"{path}/{id}").status == 200
+        for other in (id.replace("-", ""), id.upper()):
+            assert world.ask("GET", f"{path}/{other}").status == 404
+    given = world.ask("GET", "/v1/instances", X_Request_Id="").headers["x-request-id"]
+    assert str(uuid.UUID(given)) == given
+    assert world.ask("HEAD", "/v1/instances").status == 404
+    refused(world.ask("FOO", "/v1/instances"), 422, "validation_failed")
 
 
 def test_too_many_calls() -> None:

@@ -128,6 +128,69 @@ def test_the_sandbox_is_free_and_pretended(world: World, rent: Callable[..., Any
     assert charged(world, made["id"]) == 0
 
 
+def test_the_sandbox_knows_nothing_else(world: World) -> None:
+    key = world.key_for("hoon_sk_test", scopes=["instances:read", "instances:write"])
+    for method, verb, body in (
+        ("GET", "", None),
+        ("POST", "/terminate", {}),
+        ("POST", "/extend", {"duration_hours": 1}),
+    ):
+        seen = [
+            world.call(method, f"/v1/instances/{id}{verb}", body, key=key) for id in (world.own, "inst_" + "0" * 26)
+        ]
+        for reply in seen:
+            assert_refused(reply, 404, "not_found", "there is no instance")
+    assert canonical(world, world.own).state == pb.INSTANCE_STATE_RUNNING
+    made: list[str] = []
+    try:
+        for sandbox in (True, False, True, False, False, True):
+            fields = {"key": key, "body": wish(sku="h100-80")} if sandbox else {"body": wish()}
+            reply = world.call("POST", "/v1/instances", **fields)
+            assert reply.status == 201
+            if sandbox:
+                assert reply.body["simulated"] is True, "from acceptance on"
+                assert world.call("GET", f"/v1/instances/{reply.body['id']}", key=key).status == 200
+            made.append(reply.body["id"])
+        rows = world.call("GET", "/v1/instances?limit=1000").body["data"]
+        wanted = [row["id"] for row in rows if row.get("simulated")]
+        assert set(made[::2][:2] + made[5:]) <= set(wanted)
+        assert [row["id"] for row in world.call("GET", "/v1/instances", key=key).body["data"]] == wanted
+        found: list[str] = []
+        for more in (*[True] * (len(wanted) - 1), False):
+            page = world.call("GET", f"/v1/instances?limit=1&after={''.join(found[-1:])}", key=key).body
+            found += [row["id"] for row in page["data"]]
+            assert page["has_more"] is more
+        assert found == wanted
+    finally:
+        for id in made:
+            world.plane.terminate(id)
+
+
+def test_a_name_used_by_a_live_key_is_another_in_the_sandbox(world: World) -> None:
+    key = world.key_for("hoon_sk_test", scopes=["instances:read", "instances:write"])
+    name = {"X_Hoonify_Idempotency_Key": "used-by-both"}
+    first = world.call("POST", "/v1/instances", wish(), **name)
+    again = world.call("POST", "/v1/instances", wish(), key=key, **name)
+    world.plane.terminate(first.body["id"])
+    assert_refused(again, 409, "no_capacity", "cpu in any pool")
+
+
+def test_what_is_read_leniently(world: World) -> None:
+    labels = {"a": None, "b": "c"}
+    made = world.call("POST", "/v1/instances", {"sku": "cpu", "gpus": "1", "durationHours": "2", "labels": labels})
+    assert made.status == 201
+    assert (made.body["duration_hours"], made.body["labels"]) == (2, {"a": "", "b": "c"})
+    path = f"/v1/instances/{made.body['id']}"
+    assert world.call("HEAD", path).status == 404
+    assert world.call("POST", f"{path}/terminate", {"force": "true"}).status == 200
+    eventually(lambda: canonical(world, made.body["id"]).HasField("end_time"))
+    reply = world.call("POST", f"{path}/extend", {"duration_hours": 1})
+    assert_refused(reply, 409, "conflict", "is ending or has ended (terminated)")
+    for scheme in ("bearer", "BEARER"):
+        reply = world.call("GET", path, key="", main=True, Authorization=f"{scheme} {world.key}")
+        assert (reply.status, reply.body["id"]) == (200, made.body["id"])
+
+
 def test_one_instance_in_every_api(world: World, rent: Callable[..., Any]) -> None:
     made = rent(sku="h200-141", gpus=2, pool="eu", labels={"team": "research"})
     row = canonical(world, made["id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import grpc
@@ -20,6 +21,7 @@ from gpuplane.v1.offer_pb2 import TIER_SPOT, GpuType
 from gpuplane.v1.offer_service_pb2 import ListGpuTypesResponse, ListOffersResponse
 from gpuplane.v1.operation_service_pb2 import ListOperationsResponse
 
+from controlplane.bootstrap.dialects import key_formats
 from tests.unit.cli import canned
 from tests.unit.cli.conftest import Run
 from tests.unit.client.fake import FakePlane, Refusal

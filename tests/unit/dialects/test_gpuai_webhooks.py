@@ -63,6 +63,12 @@ def test_the_payload_holds_the_instance() -> None:
     }  # fmt: skip
 
 
+def test_numbers_are_told_as_rest_shows_them() -> None:
+    for nanos, shown_as in ((0, "2"), (490_000_000, "2.49")):
+        _, payload = render(State.RUNNING, State.STARTING, price_per_hour={"units": 2, "nanos": nanos})
+        assert f'"price_per_hour": {shown_as},' in json.dumps(payload)
+
+
 def test_headers_and_types_are_the_documented_ones() -> None:
     delivery = WebhookDelivery("evt_1", "instance.running", "d-1", 1_700_000_000, "ab" * 32)
     assert dict(WEBHOOKS.headers(delivery)) == {

@@ -72,6 +72,20 @@ def test_a_reason_that_nobody_foresaw_is_a_fault_of_ours() -> None:
             errors.OutOfRange("...", reason="MAX_DURATION_EXCEEDED"),
             "invalid_request_error", "duration_hours would take the reservation past its maximum",
         ),
+        *(
+            (
+                errors.FailedPrecondition(f"instance i is ending or has ended ({state})", state=state),
+                "invalid_request_error", f"instance i is ending or has ended ({word})",
+            )
+            for state, word in {
+                "RUNNING": "draining", "STOPPING": "draining", "ACCEPTED": "draining", "STOPPED": "terminated",
+                "TERMINATED": "terminated", "FAILED": "failed",
+            }.items()
+        ),
+        (
+            errors.FailedPrecondition("API key k is revoked or expired"),
+            "invalid_request_error", "API key k is revoked or expired",
+        ),
         (not_found("instance", "i"), "invalid_request_error", "there is no instance 'i' in this account"),
         (errors.Unauthenticated("no key"), "authentication_error", "no key"),
         (errors.ResourceExhausted("too many", reason="RATE_LIMITED"), "rate_limit_error", "too many"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -245,6 +246,12 @@ def test_the_event_has_the_whole_instance() -> None:
             },
         }
     }  # fmt: skip
+
+
+def test_numbers_are_told_as_rest_shows_them() -> None:
+    for hours, shown_as in ((4, "4"), (1.5, "1.5")):
+        _, body = told(State.ACCEPTED, None, expire_at=START + int(hours * HOUR))
+        assert f'"duration_hours": {shown_as},' in json.dumps(body)
 
 
 def test_every_change_of_the_word_is_told_and_nothing_else() -> None:

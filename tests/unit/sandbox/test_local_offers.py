@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import asyncssh
 import pytest
+from structlog.testing import capture_logs
 
-from controlplane.adapters.providers.local import LocalSettings, catalogue, view
+from controlplane.adapters.providers.local import LocalProvider, LocalSettings, catalogue, gpus, view
 from controlplane.adapters.providers.local.gpus import GpuKind
 from controlplane.domain.gpus import gpu
 from controlplane.domain.offer import Tier
-from controlplane.ports.provider import MachineStatus
-from controlplane.sandbox.machines import Sighting
+from controlplane.ports.provider import Created, LaunchMode, LaunchSpec, MachineStatus, ProviderError, Stockout
+from controlplane.sandbox import runtime
+from controlplane.sandbox.host import Host
+from controlplane.sandbox.machines import Machines, Sighting
 from controlplane.sandbox.records import Record
+from controlplane.sandbox.spec import JupyterSpec, SandboxError, SandboxSpec
+from tests.support.fakes import FakeClock
 
 SETTINGS = LocalSettings(Path("/nowhere"), "host-1", cpu_count=2, memory_mb=2048)
 
@@ -68,6 +75,67 @@ RECORD = Record("gp-d-i-1", 1_000_000, "ssh-ed25519 AAAA", 1022, 0, True, {}, pi
 )
 def test_status(sighting: Sighting, answered: bool, now: int, status: MachineStatus) -> None:
     assert view.status(sighting, answered=answered, now=now) is status
+
+
+async def _launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: LaunchMode, error: str = "") -> Any:
+    """The outcome, the sandbox that was asked for, and what was logged. No machine is made."""
+    asked: list[SandboxSpec] = []
+
+    def create(_: Machines, spec: SandboxSpec, now: int, *, limit: int) -> bool:
+        asked.append(spec)
+        if error:
+            raise SandboxError(error)
+        return True
+
+    monkeypatch.setattr(Machines, "create", create)
+    monkeypatch.setattr(Host, "refusal", "")
+    monkeypatch.setattr(gpus, "discover", lambda taken: ((), ""))
+    provider = LocalProvider(replace(SETTINGS, state_dir=tmp_path), FakeClock())
+    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key("openssh").decode().strip()
+    spec = LaunchSpec("gp-d-i-1", (await provider.offers())[0], (key,), key, 1, mode=mode, jupyter_token="t")
+    with capture_logs() as logged:
+        outcome = await provider.launch(spec)
+    await provider.close()
+    return outcome, asked[0], logged
+
+
+async def test_tenants_hear_no_path_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "FileNotFoundError: [Errno 2] No such file or directory: '/work/x.dist-info'"
+    outcome, _, logged = await _launch(tmp_path, monkeypatch, LaunchMode.SSH, said)
+    assert outcome == Stockout("this host could not start the machine")
+    assert [line["error"] for line in logged] == [said]
+
+
+async def test_a_failure_of_the_host_names_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/work/state/machines")
+
+    monkeypatch.setattr(Machines, "look", break_down)
+    provider = LocalProvider(replace(SETTINGS, state_dir=tmp_path), FakeClock())
+    with capture_logs() as logged, pytest.raises(ProviderError) as caught:
+        await provider.describe("gp-d-i-1")
+    await provider.close()
+    assert "/" not in str(caught.value)
+    assert "/work/state/machines" in logged[0]["error"]
+
+
+def test_last_words_are_the_machine_s_not_bubblewrap_s() -> None:
+    said = "bwrap: Can't find source path /work/.venv/lib/zmq: No such file or directory"
+    assert view.why_failed(Sighting("l", RECORD, False, None), said) == (
+        "the machine's process ended; its last words: the sandbox could not be built"
+    )
+    assert view.without_host(f"a\n{said}\nb") == "a\nthe sandbox could not be built\nb"
+    assert view.why_failed(Sighting("l", RECORD, False, None), "a\nb").endswith("its last words: b")
+
+
+@pytest.mark.parametrize("usable", [True, False])
+async def test_a_machine_has_jupyter_where_it_can_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usable: bool
+) -> None:
+    monkeypatch.setattr(runtime, "has_jupyter", lambda: usable)
+    outcome, asked, _ = await _launch(tmp_path, monkeypatch, LaunchMode.JUPYTER)
+    assert outcome == Created("gp-d-i-1")
+    assert asked.service == (JupyterSpec("t") if usable else None)
 
 
 def test_advertised_host() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
+
+import pytest
 
 from controlplane.sandbox import runtime, tree
 from controlplane.sandbox.spec import Bounds, SandboxSpec
@@ -50,6 +54,35 @@ def test_jupyter_brings_its_packages_and_nothing_of_ours() -> None:
     names = {path.removeprefix("/opt/gpuplane/packages/") for path in more}
     assert {"jupyter_server", "ipykernel", "zmq", "tornado"} <= names
     assert not [name for name in names if "/" in name or name.endswith(".pth") or "gpuplane" in name]
+
+
+def _install(folder: Path, version: str) -> None:
+    for name, needs in (("jupyter-server", "Requires-Dist: ipykernel\n"), ("ipykernel", "")):
+        module = name.replace("-", "_")
+        info = folder / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (folder / module).mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
+        (info / "RECORD").write_text(f"../../../bin/x,,\n{module}/__init__.py,,\n{info.name}/RECORD,,\n")
+
+
+def test_jupyter_may_be_updated_while_the_plane_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [str(tmp_path), *(path for path in sys.path if "site-packages" not in path)])
+    _install(tmp_path, "1.0")
+    assert runtime.has_jupyter()
+    for folder in tmp_path.glob("*-1.0.dist-info"):
+        shutil.rmtree(folder)
+    assert not runtime.has_jupyter()
+    _install(tmp_path, "2.0")
+    shown = [Path(path) for path in runtime.sandboxed(jupyter=True).binds.values() if path.startswith(str(tmp_path))]
+    assert {path.name for path in shown} == {
+        "jupyter_server", "jupyter_server-2.0.dist-info", "ipykernel", "ipykernel-2.0.dist-info",
+    }  # fmt: skip
+    (tmp_path / "ipykernel").rmdir()
+    assert not runtime.has_jupyter(), "though it is still listed"
+    assert not [path for path in runtime.sandboxed(jupyter=True).binds.values() if path.startswith(str(tmp_path))]
+    (tmp_path / "ipykernel").mkdir()
+    assert runtime.has_jupyter()
 
 
 def test_a_state_folder_below_usr_is_hidden() -> None:

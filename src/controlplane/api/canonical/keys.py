@@ -66,6 +66,8 @@ class Keys:
         if not name:
             return CANONICAL_KEYS
         formats = {form.name: form for form in self._plane.key_formats}
+        for form in self._plane.key_formats:
+            formats.setdefault(form.dialect, form)  # an API's name means its first
         if name not in formats:
             raise invalid("key_format", f"must be among {', '.join(sorted(formats))}", name)
         return formats[name]

@@ -62,7 +62,9 @@ def sandbox_spec(spec: LaunchSpec, offer: Offer, settings: LocalSettings, kinds:
 def _service(spec: LaunchSpec) -> ModelSpec | JupyterSpec | None:
     if spec.mode is LaunchMode.MODEL:
         return ModelSpec(spec.model, spec.model_api_key)
-    return JupyterSpec(spec.jupyter_token) if spec.mode is LaunchMode.JUPYTER else None
+    if spec.mode is LaunchMode.JUPYTER and runtime.has_jupyter():
+        return JupyterSpec(spec.jupyter_token)
+    return None  # without a usable Jupyter it is a machine with SSH only
 
 
 def model_report() -> tuple[bool, str]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+import structlog
+
 from controlplane.adapters.providers.local import catalogue, gpus, launching, view
 from controlplane.adapters.providers.local.settings import LocalSettings
 from controlplane.adapters.providers.local.usage import Usage
@@ -29,7 +31,6 @@ from controlplane.ports.provider import (
     ProviderError,
     Stockout,
 )
-from controlplane.sandbox import runtime
 from controlplane.sandbox.host import Host, Report
 from controlplane.sandbox.machines import Machines, Sighting
 from controlplane.sandbox.spec import SandboxError
@@ -37,6 +38,7 @@ from controlplane.sandbox.spec import SandboxError
 T = TypeVar("T")
 _THREADS = 16
 _LOG_LINES = 10_000
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,9 @@ class LocalProvider:
     )
 
     def __init__(self, settings: LocalSettings, clock: Clock, executor: Executor | None = None) -> None:
-        # Unsandboxed machines share the host's ports, and Jupyter's is always the same.
-        self.capabilities = replace(self.capabilities, jupyter=runtime.has_jupyter() and not settings.unsandboxed)
+        # Unsandboxed machines share the host's ports, and Jupyter's is always the same. Whether it can be used is
+        # seen at each launch: packages come and go.
+        self.capabilities = replace(self.capabilities, jupyter=not settings.unsandboxed)
         self._settings = settings
         self._clock = clock
         self._host = Host()
@@ -111,7 +114,8 @@ class LocalProvider:
 
     async def logs(self, machine_id: str, *, tail: int) -> str:
         """See `Provider.logs`."""
-        return await self._in_thread(lambda: self._machines.log_tail(machine_id, min(tail, _LOG_LINES)))
+        text = await self._in_thread(lambda: self._machines.log_tail(machine_id, min(tail, _LOG_LINES)))
+        return view.without_host(text)
 
     async def close(self) -> None:
         """See `Provider.close`."""
@@ -153,7 +157,8 @@ class LocalProvider:
                 sandbox = launching.sandbox_spec(spec, offer, self._settings, kinds)
                 self._machines.create(sandbox, self._clock.now(), limit=self._settings.machine_limit)
         except SandboxError as error:
-            reason = f"this host could not start the machine: {error}"
+            log.warning("local.not_started", label=spec.label, error=str(error))  # with paths: not for tenants
+            reason = "this host could not start the machine"
             return CreatedButUnusable(spec.label, reason) if error.remains else Stockout(reason)
         return Created(spec.label)
 
@@ -190,4 +195,5 @@ class LocalProvider:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, work)
         except (OSError, SandboxError) as error:
-            raise ProviderError(f"the local provider failed: {error}") from error
+            log.warning("local.failed", error=str(error))
+            raise ProviderError("the local provider failed; the log of the control plane says why") from error

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from controlplane.adapters.providers.local.settings import LocalSettings
 from controlplane.ports.provider import Machine, MachineStatus, SshEndpoint, Utilisation
 from controlplane.sandbox.machines import Sighting
 
+_BWRAP = re.compile(r"^bwrap: .*$", re.MULTILINE)
 _START_GRACE_US = 60_000_000  # a live machine that old is running, even if too busy to answer
 
 
@@ -50,8 +53,13 @@ def why_failed(sighting: Sighting, log_tail: str) -> str:
     """One sentence on a machine that is on record but not alive."""
     if sighting.record is None or not sighting.record.pid:
         return "the control plane ended while it made this machine"
-    last = log_tail.strip().splitlines()
+    last = without_host(log_tail).strip().splitlines()
     return f"the machine's process ended{f'; its last words: {last[-1][:300]}' if last else ''}"
+
+
+def without_host(log: str) -> str:
+    """A machine's log without bubblewrap's words, which name paths of the host."""
+    return _BWRAP.sub("the sandbox could not be built", log)
 
 
 def _in_url(host: str) -> str:

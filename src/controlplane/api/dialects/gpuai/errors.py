@@ -69,6 +69,9 @@ _SENTENCES = {
     "SECRET_NO_LONGER_SHOWN": "this Idempotency-Key was used before, and the secret can no longer be shown",
 }
 
+# What the vendor calls the things that our scopes open; `:read` and `:write` are its words, too.
+_THINGS = {"keys": "ssh_keys", "usage": "billing"}
+
 
 class InvalidGpuType(InvalidArgument):
     """The GPU type is none that we know."""
@@ -79,8 +82,15 @@ def render_error(error: PlaneError, request_id: str) -> RenderedError:
     status, code = PROBLEMS.get(error.reason, PROBLEMS["INTERNAL"])
     if isinstance(error, InvalidGpuType):
         code = "invalid_gpu_type"
-    detail = _SENTENCES.get(error.reason, error.message)
-    return RenderedError(status, CONTENT_TYPE, _problem(status, code, detail, request_id))
+    return RenderedError(status, CONTENT_TYPE, _problem(status, code, _detail(error), request_id))
+
+
+def _detail(error: PlaneError) -> str:
+    """The core's sentence, in this API's names for fields and scopes."""
+    if error.reason == "SCOPE_MISSING":
+        thing, _, verb = error.metadata.get("scope", "").partition(":")
+        return f"the key lacks the scope {_THINGS.get(thing, thing)} {verb}"
+    return _SENTENCES.get(error.reason, error.message)
 
 
 def _problem(status: int, code: str, detail: str, request_id: str) -> dict[str, object]:

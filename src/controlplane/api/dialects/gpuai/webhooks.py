@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from google.protobuf import json_format
 from gpuplane.v1 import watch_pb2
 
 from controlplane.api.dialects.gpuai.translate import instance_shown
-from controlplane.api.dialects.shared import rfc3339
+from controlplane.api.dialects.shared import json_object, rfc3339
 from controlplane.dialect import WebhookDelivery, WebhookFormat
 from controlplane.domain.state import State
 from controlplane.wire.instance import state_of
@@ -38,9 +37,7 @@ def render(event_id: str, at: int, body: bytes) -> tuple[str, Mapping[str, objec
     # The vendor counts an end by preemption as terminated, not as failed.
     preempted = event.instance.state_reason == "PREEMPTED"
     event_type = TERMINATED if preempted else _TYPES[state]
-    data = json_format.MessageToDict(
-        instance_shown(event.instance), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
+    data = json_object(instance_shown(event.instance))
     return event_type, {"id": event_id, "type": event_type, "created_at": rfc3339(at), "data": data}
 
 

@@ -7,8 +7,10 @@ with OpenAI's API, but shows no error body; the other codes and the types are ou
 from __future__ import annotations
 
 from controlplane.api.dialects.hoonify.scopes import word_of
+from controlplane.api.dialects.hoonify.translate import DRAINING, STATES, TERMINATED
 from controlplane.dialect import ENVOY_TEXT, REFUSALS, LocalReply, Refusal, RenderedError
 from controlplane.domain.errors import PlaneError
+from controlplane.domain.state import TERMINAL, State
 
 CONTENT_TYPE = "application/json"
 
@@ -58,7 +60,15 @@ def _sentence(error: PlaneError) -> str:
         return "this X-Hoonify-Idempotency-Key was used before with a different request"
     if error.reason == "MAX_DURATION_EXCEEDED":
         return "duration_hours would take the reservation past its maximum"
+    if error.reason == "STATE_CONFLICT" and error.metadata.get("state") in State.__members__:
+        state = State(error.metadata["state"])
+        return error.message.replace(f"({state})", f"({_ending_word(state)})")
     return error.message.replace("ssh_public_keys", "ssh_keys", 1)
+
+
+def _ending_word(state: State) -> str:
+    """The status of what ends or has ended: `draining` from the wish on, as terminate answers."""
+    return STATES[state] if state in TERMINAL or STATES[state] == TERMINATED else DRAINING
 
 
 def _body(status: int, code: str, message: str) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from gpuplane.dialects.hoonify.v1 import instances_pb2 as pb
@@ -15,6 +16,7 @@ from controlplane.api.dialects.hoonify.translate import (
     HOUR_S,
     IDEMPOTENCY,
     MAX_HOURS,
+    MAX_LIMIT,
     TERMINATED,
     billing_of,
     check_after,
@@ -52,6 +54,8 @@ class Instances:
     async def create_instance(self, request: pb.CreateInstanceRequest, call: Call) -> bytes:
         request.pool = request.pool or str(call.metadata.get("x-hoonify-pool", ""))
         key = request_key(request, call, IDEMPOTENCY)
+        if is_test_key(call):  # or it would be answered with what a live key made under the same name
+            key = replace(key, method=f"{key.method}:test")
 
         async def make() -> bytes:
             wish = await self._wish(request, call)
@@ -95,14 +99,15 @@ class Instances:
     async def list_instances(self, request: pb.ListInstancesRequest, call: Call) -> pb.InstanceList:
         limit = limit_of(request.limit if request.HasField("limit") else None)
         query, after = InstanceQuery(states=states_of(request.status)), check_after(request.after)
-        rows = await self._core.store.messages(call.principal.scope, query, after, limit + 1)
-        data = [self._instance(call, body) for _, body in rows[:limit]]
-        return pb.InstanceList(object="list", data=data, has_more=len(rows) > limit)
+        found = await self._page(call, query, after, limit + 1)
+        data = [self._instance(call, message) for message in found[:limit]]
+        return pb.InstanceList(object="list", data=data, has_more=len(found) > limit)
 
     async def get_instance(self, request: pb.GetInstanceRequest, call: Call) -> pb.Instance:
         return await self._shown(call, request.id)
 
     async def terminate_instance(self, request: pb.TerminateInstanceRequest, call: Call) -> Any:
+        await self._confine(call, request.id)
         key = RequestKey(call.method.label)  # it is idempotent without being named
         await instances.terminate(self._core, call.principal, request.id, force=request.force, request=key)
         row = await instances.instance_of(self._core, call.principal, request.id)
@@ -113,6 +118,7 @@ class Instances:
         return shown
 
     async def extend_instance(self, request: pb.ExtendInstanceRequest, call: Call) -> bytes:
+        await self._confine(call, request.id)
         key = request_key(request, call, IDEMPOTENCY)
 
         async def make() -> bytes:
@@ -130,17 +136,43 @@ class Instances:
         return body
 
     async def _shown(self, call: Call, id: str) -> pb.Instance:
-        body = await self._core.store.message(call.principal.scope, Instance, id)
-        if body is None:
-            raise not_found("instance", id)
-        return self._instance(call, body)
+        return self._instance(call, await self._message(call, id))
 
-    def _instance(self, call: Call, body: bytes) -> pb.Instance:
-        shown = instance_shown(instance_pb2.Instance.FromString(body))
+    async def _confine(self, call: Call, id: str) -> None:
+        """Refuse a test key what is no pretended hardware."""
+        if is_test_key(call):
+            await self._message(call, id)
+
+    async def _message(self, call: Call, id: str) -> instance_pb2.Instance:
+        body = await self._core.store.message(call.principal.scope, Instance, id)
+        message = instance_pb2.Instance.FromString(body or b"")
+        if body is None or not _visible(call, message):
+            raise not_found("instance", id)
+        return message
+
+    async def _page(self, call: Call, query: InstanceQuery, after: str, wanted: int) -> list[instance_pb2.Instance]:
+        """The next instances that the caller may see, as many as are wanted or there are."""
+        size = MAX_LIMIT if is_test_key(call) else wanted  # those in between are searched, not shown
+        found: list[instance_pb2.Instance] = []
+        while True:
+            rows = await self._core.store.messages(call.principal.scope, query, after, size)
+            messages = (instance_pb2.Instance.FromString(body) for _, body in rows)
+            found += (message for message in messages if _visible(call, message))
+            if len(rows) < size or len(found) >= wanted:
+                return found[:wanted]
+            after = rows[-1][0]
+
+    def _instance(self, call: Call, message: instance_pb2.Instance) -> pb.Instance:
+        shown = instance_shown(message)
         # The token opens the machine, which a key that may only read must not.
         if shown.endpoints.HasField("jupyter") and _WRITE in call.principal.scopes:
             shown.endpoints.jupyter.token = jupyter_token(self._core.secrets, shown.id)
         return shown
+
+
+def _visible(call: Call, message: instance_pb2.Instance) -> bool:
+    """Whether it exists for the caller: test keys know pretended hardware only."""
+    return message.simulated or not is_test_key(call)
 
 
 def _widens(call: Call) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from google.protobuf import json_format
 from gpuplane.v1 import watch_pb2
 
 from controlplane.api.dialects.hoonify.translate import STATES, instance_shown
+from controlplane.api.dialects.shared import json_object
 from controlplane.dialect import WebhookDelivery, WebhookFormat
 from controlplane.wire.instance import state_of
 
@@ -25,10 +25,7 @@ def render(event_id: str, at: int, body: bytes) -> tuple[str, Mapping[str, objec
     previous_status = None if previous is None else STATES[previous]
     if shown.status == previous_status:
         return None
-    instance = json_format.MessageToDict(
-        shown, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    data = {"instance": {**instance, "previous_status": previous_status}}
+    data = {"instance": {**json_object(shown), "previous_status": previous_status}}
     return LIFECYCLE, {
         "id": event_id,
         "object": "event",
