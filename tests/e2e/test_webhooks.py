@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.plane import Plane, eventually, pb
+from tests.support.plane import Plane, eventually, pb, tried
 from tests.support.postgres import PostgresServer
 
 
@@ -147,7 +147,8 @@ def test_two_processes_share_and_one_takes_over_from_the_other(
         receiver.mood = "ok"
         eventually(lambda: len(_workers(plane) - {min(before)}) == len(before), 20, what="another process")
         eventually(lambda: all(plane.rest("GET", "/ready", key="").status == 200 for _ in range(20)), 20)
-        told = _told(plane, token, set(ids))
+        # Envoy may send a stream to the dead process until its next health check; a watcher opens it again.
+        told = eventually(lambda: tried(lambda: _told(plane, token, set(ids))), 20, what="a stream of all changes")
         wanted = {event_id for events in told.values() for event_id in events}
         eventually(lambda: {event["id"] for event in receiver.events()} >= wanted, 30)
 

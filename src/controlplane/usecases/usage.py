@@ -82,7 +82,7 @@ def _time(at: int) -> str:
     try:
         shown = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at)
     except OverflowError:
-        return f"{at // SECOND} s after 1970"
+        return f"{abs(at) // SECOND} s {'before' if at < 0 else 'after'} 1970"
     return shown.isoformat().replace("+00:00", "Z")
 
 

@@ -103,7 +103,7 @@ class TestUsage:
             ({"bucket": 1, "start_time": Timestamp(seconds=1)}, "start_time"),
             ({"start_time": Timestamp(seconds=2), "end_time": Timestamp(seconds=1)}, "start_time"),
             ({"end_time": Timestamp(seconds=10**12)}, "end_time"),
-            ({"end_time": Timestamp(seconds=-(10**12))}, "start_time"),
+            ({"end_time": Timestamp(seconds=-(10**12))}, "end_time"),
         ],
     )
     async def test_bad_queries_are_named(self, farm: Farm, ended: Any, fields: Any, field: str) -> None:
