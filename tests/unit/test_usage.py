@@ -36,7 +36,7 @@ NOW = at("2026-11-22T04:00:00")
             "end must lie before the year 10000; got '253402300800 s after 1970'",
         ),
         (10**30, None, "start", f"start must not lie in the future; got '{10**24} s after 1970'"),
-        (-(10**30), NOW, "start", f"start must not lie before 1970; got '{-(10**24)} s after 1970'"),
+        (-(10**30), NOW, "start", f"start must not lie before 1970; got '{10**24} s before 1970'"),
     ],
 )  # fmt: skip
 def test_ranges_that_are_none(start: int | None, end: int | None, field: str, said: str) -> None:
