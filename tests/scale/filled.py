@@ -71,20 +71,20 @@ def fill(path: Path, size: Size, now: int, account_id: str = "") -> Filled:
         database.execute("BEGIN")
         for n, id in enumerate(accounts):
             row = Account(id, f"account {n}", "USD", 100_000, now - 365 * DAY)
-            _insert(database, sql, Account, "OR REPLACE INTO", [row])
+            _insert(database, sql, Account, [row])
         filled = Filled(path, accounts, [], size.ended, "", size)
         instances = _instances(filled, now, rng)
         ledger: list[LedgerEntry] = []
-        _insert(database, sql, Instance, "INTO", _billed(instances, ledger, rng, filled))
-        _insert(database, sql, LedgerEntry, "INTO", ledger)
+        _insert(database, sql, Instance, _billed(instances, ledger, rng, filled))
+        _insert(database, sql, LedgerEntry, ledger)
         due = now + 30 * DAY
-        _insert(database, sql, WorkItem, "INTO", (WorkItem(id, due + n, "alpha") for n, id in enumerate(filled.live)))
-        _insert(database, sql, Operation, "INTO", _operations(filled, now, rng))
+        _insert(database, sql, WorkItem, (WorkItem(id, due + n, "alpha") for n, id in enumerate(filled.live)))
+        _insert(database, sql, Operation, _operations(filled, now, rng))
         records = (
             IdempotencyRecord(f"{n:08}", accounts[0], "f" * 64, "op", now - 60 * DAY * n // size.operations)
             for n in range(size.operations)
         )
-        _insert(database, sql, IdempotencyRecord, "INTO", records)
+        _insert(database, sql, IdempotencyRecord, records)
         _events(database, sql, filled, now, rng)
         database.execute("COMMIT")
     return filled
@@ -180,8 +180,8 @@ def _events(database: sqlite3.Connection, sql: Statements, filled: Filled, now: 
     database.executemany(sql.insert_event.sql, bound())
 
 
-def _insert(database: sqlite3.Connection, sql: Statements, record: type[Any], into: str, rows: Iterable[Any]) -> None:
-    codec, statement = CODECS[record], sql.insert(record)
+def _insert(database: sqlite3.Connection, sql: Statements, record: type[Any], rows: Iterable[Any]) -> None:
+    codec, statement = CODECS[record], sql.upsert(record)
 
     def bound() -> Iterator[tuple[Any, ...]]:
         for row in rows:
@@ -189,4 +189,4 @@ def _insert(database: sqlite3.Connection, sql: Statements, record: type[Any], in
             values |= {"message": build_message(row), "message_version": MESSAGE_VERSION}
             yield statement.bind(**values)
 
-    database.executemany(statement.sql.replace("INTO", into, 1), bound())
+    database.executemany(statement.sql, bound())

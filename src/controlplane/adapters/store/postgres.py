@@ -13,10 +13,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 import asyncpg
-import sqlalchemy as sa
 
-from controlplane.adapters.store import tables
-from controlplane.adapters.store.batch import MESSAGE_VERSION, build_message
+from controlplane.adapters.store.batch import MESSAGE_VERSION
 from controlplane.adapters.store.gather import GatheredReads
 from controlplane.adapters.store.postgres_link import (
     STATEMENT_TIMEOUT_S,
@@ -28,24 +26,20 @@ from controlplane.adapters.store.postgres_link import (
     unavailable,
 )
 from controlplane.adapters.store.postgres_writer import BatchWriter
+from controlplane.adapters.store.reads import FAULT_SHOWN_S, SqlReads
 from controlplane.adapters.store.reports import fold
-from controlplane.adapters.store.statements import CODECS, WITH_MESSAGE, Statement, Statements, query_values
+from controlplane.adapters.store.statements import WITH_MESSAGE, Statement, Statements, query_values
 from controlplane.adapters.store.webhooks import SqlWebhooks
 from controlplane.adapters.store.writer import Committed, GroupCommitWriter
 from controlplane.domain.billing import SECOND
-from controlplane.domain.events import Event, EventKind
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation
 from controlplane.domain.principal import Scope
-from controlplane.domain.state import State
 from controlplane.ports.clock import Clock
 from controlplane.ports.ids import Ids
 from controlplane.ports.store import (
     InstanceQuery,
-    LiveCount,
-    LogWindow,
     OperationQuery,
-    StoreInfo,
     UnitOfWork,
     UsageQuery,
     UsageRow,
@@ -55,9 +49,6 @@ T = TypeVar("T")
 
 READERS = 4
 REPORT_TIMEOUT_S = 60.0
-
-FAULT_SHOWN_S = 5.0
-"""How long the health check remembers a failed write that no successful one followed."""
 
 _EXPIRE = (
     "DELETE FROM operations WHERE id IN"
@@ -74,7 +65,7 @@ _EXPIRE_EVENTS = (
 )
 
 
-class PostgresStore:
+class PostgresStore(SqlReads):
     """A Store over one PostgreSQL database. `woken` is told that another process committed.
 
     Time is the database's, so that replicas with clocks of their own agree on leases; `clock` is for tests.
@@ -94,7 +85,6 @@ class PostgresStore:
         self._listener = Listener(read, woken, lambda: self._batches.pid)
         self.webhooks = SqlWebhooks(self._sql, self._fetch, self._removed, lambda: clock.now() if clock else None)
         self._gathered = {table: GatheredReads(partial(self._messages_of, table)) for table in WITH_MESSAGE}
-        self._info: StoreInfo | None = None
 
     async def run(self, unit: UnitOfWork[T]) -> T:
         self._listener.start()
@@ -114,17 +104,6 @@ class PostgresStore:
             raise
         return rows
 
-    async def info(self) -> StoreInfo:
-        if self._info is None:
-            values = {row[0]: row[1] for row in await self._fetch(self._sql.render(sa.select(tables.meta)))}
-            self._info = StoreInfo(values["deployment_id"], values["epoch"], values)
-        return self._info
-
-    async def get(self, scope: Scope, table: type[Any], id: str) -> Any:
-        rows = await self._fetch(self._sql.get(table), id=id)
-        record = CODECS[table].decode(tuple(rows[0])) if rows else None
-        return record if record is not None and scope.sees(getattr(record, "account_id", record.id)) else None
-
     async def message(self, scope: Scope, table: type[Any], id: str) -> bytes | None:
         # No text holds a NUL; asked for, it would fail the statement of all who ask at the same time.
         row = None if "\0" in id else await self._gathered[table].get(id)
@@ -135,11 +114,6 @@ class PostgresStore:
     async def _messages_of(self, table: type[Any], ids: Sequence[str]) -> dict[str, Any]:
         return {row[0]: row for row in await self._fetch(self._sql.messages(table), values=ids)}
 
-    async def _rebuilt(self, scope: Scope, table: type[Any], id: str) -> bytes | None:
-        """The message of a row that another build wrote."""
-        row = await self.get(scope, table, id)
-        return build_message(row) if row is not None else None
-
     async def messages(
         self, scope: Scope, query: InstanceQuery | OperationQuery, before_id: str, limit: int
     ) -> list[tuple[str, bytes]]:
@@ -148,20 +122,7 @@ class PostgresStore:
         rows = await self._fetch(
             statement, account_id=scope.account_id, before_id=before_id, limit=limit, **query_values(query)
         )
-        return [
-            (id, message if version == MESSAGE_VERSION else await self._rebuilt(scope, table, id) or b"")
-            for id, _, message, version in rows
-        ]
-
-    async def select(
-        self, scope: Scope, table: type[Any], where: dict[str, object], before_id: str, limit: int
-    ) -> list[Any]:
-        statement = self._sql.select(table, tuple(where), scoped=not scope.is_operator, first=not before_id)
-        rows = await self._fetch(
-            statement, account_id=scope.account_id, before_id=before_id, limit=limit,
-            **{f"w_{column}": value for column, value in where.items()},
-        )  # fmt: skip
-        return [CODECS[table].decode(tuple(row)) for row in rows]
+        return await self._current(scope, table, rows)
 
     async def usage(self, scope: Scope, query: UsageQuery) -> list[UsageRow]:
         statement = self._sql.render(self._sql.usage(scope.account_id, query))
@@ -170,22 +131,10 @@ class PostgresStore:
         plain = [(r[0], r[1], r[2], int(r[3]), int(r[4]), int(r[5])) for r in rows]
         return await asyncio.to_thread(fold, plain, query.bucket)
 
-    async def window(self) -> LogWindow:
-        oldest, newest = (await self._fetch(self._sql.window))[0]
-        return LogWindow(oldest or 0, newest or 0)
-
-    async def events(self, after_seq: int, limit: int) -> list[Event]:
-        rows = await self._fetch(self._sql.events_after, after=after_seq, limit=limit)
-        return [Event(r[0], r[1], EventKind(r[2]), r[3], r[4], r[5], r[6], r[7], r[8]) for r in rows]
-
     async def due_in(self, host_id: str) -> float | None:
         row = (await self._fetch(self._sql.next_due_and_now, host_id=host_id))[0]
         now = self._clock.now() if self._clock else row[1]
         return None if row[0] is None else float(row[0] - now) / SECOND
-
-    async def live_counts(self) -> list[LiveCount]:
-        rows = await self._fetch(self._sql.live_counts)
-        return [LiveCount(provider, State(state), count, since or 0) for provider, state, count, since in rows]
 
     # Upkeep
 

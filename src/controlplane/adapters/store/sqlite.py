@@ -16,20 +16,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-import sqlalchemy as sa
 import structlog
 
-from controlplane.adapters.store import tables
 from controlplane.adapters.store.batch import (
     MESSAGE_VERSION,
     Changes,
     Loaded,
     Outcome,
     all_loads,
-    build_message,
     decide,
 )
 from controlplane.adapters.store.message_cache import MessageCache
+from controlplane.adapters.store.reads import FAULT_SHOWN_S, SqlReads
 from controlplane.adapters.store.reports import fold
 from controlplane.adapters.store.statements import (
     CODECS,
@@ -44,11 +42,9 @@ from controlplane.adapters.store.webhooks import SqlWebhooks
 from controlplane.adapters.store.writer import Committed, GroupCommitWriter
 from controlplane.domain.billing import SECOND
 from controlplane.domain.errors import Unavailable
-from controlplane.domain.events import Event, EventKind
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation
 from controlplane.domain.principal import Scope
-from controlplane.domain.state import State
 from controlplane.domain.work import WorkItem
 from controlplane.ports.clock import Clock
 from controlplane.ports.ids import Ids
@@ -57,11 +53,8 @@ from controlplane.ports.store import (
     Due,
     Get,
     InstanceQuery,
-    LiveCount,
     LiveInstances,
-    LogWindow,
     OperationQuery,
-    StoreInfo,
     UnitOfWork,
     UsageQuery,
     UsageRow,
@@ -73,9 +66,6 @@ log = structlog.get_logger()
 
 BUSY_TIMEOUT_S = 2.0
 """How long a write waits for another program's lock. Callers queue behind it, and so does the health check."""
-
-FAULT_SHOWN_S = 5.0
-"""How long the health check remembers a failed write that no successful one followed."""
 
 READERS = 2
 """Threads for reads that may take long. SQLite lets go of the interpreter while it searches."""
@@ -140,7 +130,7 @@ def unavailable(error: BaseException) -> Unavailable:
     return Unavailable(f"{why}; nothing was changed, try again")
 
 
-class SqliteStore:
+class SqliteStore(SqlReads):
     """A Store over one SQLite file. One process only."""
 
     def __init__(self, path: Path, clock: Clock, ids: Ids, committed: Committed = lambda units, seconds: None) -> None:
@@ -154,8 +144,7 @@ class SqliteStore:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
         self._spare = deque(_reader(path) for _ in range(READERS))
         self._writer = GroupCommitWriter(self._apply, committed)
-        self.webhooks = SqlWebhooks(self._sql, self._fetch_now, self._removed, clock.now)
-        self._info: StoreInfo | None = None
+        self.webhooks = SqlWebhooks(self._sql, self._fetch, self._removed, clock.now)
         self._fault: tuple[float, Unavailable] | None = None  # of the last write, and when
         self._caches = {table: MessageCache() for table in WITH_MESSAGE}
         self._committed: deque[_Commit | None] = deque()  # what the caches have yet to learn; None: to forget
@@ -319,7 +308,11 @@ class SqliteStore:
 
     # Reading
 
-    def _fetch(self, statement: Statement, **values: Any) -> list[Any]:
+    async def _fetch(self, statement: Statement, **values: Any) -> list[Any]:
+        return self._fetch_now(statement, **values)
+
+    def _fetch_now(self, statement: Statement, **values: Any) -> list[Any]:
+        """A read on the loop's thread, which nothing can come between."""
         try:
             return self._read_from.execute(statement.sql, statement.bind(**values)).fetchall()
         except sqlite3.Error as error:
@@ -343,21 +336,10 @@ class SqliteStore:
         bound = statement.bind(**values)
         return await self._aside(lambda connection: connection.execute(statement.sql, bound).fetchall())
 
-    async def info(self) -> StoreInfo:
-        if self._info is None:
-            values = dict(self._fetch(self._sql.render(sa.select(tables.meta))))
-            self._info = StoreInfo(values["deployment_id"], values["epoch"], values)
-        return self._info
-
-    async def get(self, scope: Scope, table: type[Any], id: str) -> Any:
-        rows = self._fetch(self._sql.get(table), id=id)
-        record = CODECS[table].decode(rows[0]) if rows else None
-        return record if record is not None and scope.sees(getattr(record, "account_id", record.id)) else None
-
     async def message(self, scope: Scope, table: type[Any], id: str) -> bytes | None:
         entry = self._caches[table].get(id)
         if entry is None:
-            rows = self._fetch(self._sql.message(table), id=id)
+            rows = self._fetch_now(self._sql.message(table), id=id)
             if not rows:
                 return None
             self._fill(table, rows)
@@ -374,11 +356,6 @@ class SqliteStore:
             if version == MESSAGE_VERSION:
                 cache.put(id, (account_id, message))
 
-    async def _rebuilt(self, scope: Scope, table: type[Any], id: str) -> bytes | None:
-        """The message of a row that another build wrote."""
-        row = await self.get(scope, table, id)
-        return build_message(row) if row is not None else None
-
     async def messages(
         self, scope: Scope, query: InstanceQuery | OperationQuery, before_id: str, limit: int
     ) -> list[tuple[str, bytes]]:
@@ -389,45 +366,20 @@ class SqliteStore:
         statement = self._sql.page(table, query, scoped=not scope.is_operator, first=not before_id)
         values = {"account_id": scope.account_id, "before_id": before_id, "limit": limit} | query_values(query)
         if query.bounded:
-            rows = self._fetch(statement, **values)
+            rows = self._fetch_now(statement, **values)
             cache.put_page(key, [row[0] for row in rows])
             self._fill(table, rows)
         else:
             rows = await self._fetch_aside(statement, **values)
-        return [
-            (id, message if version == MESSAGE_VERSION else await self._rebuilt(scope, table, id) or b"")
-            for id, _, message, version in rows
-        ]
-
-    async def select(
-        self, scope: Scope, table: type[Any], where: dict[str, object], before_id: str, limit: int
-    ) -> list[Any]:
-        statement = self._sql.select(table, tuple(where), scoped=not scope.is_operator, first=not before_id)
-        rows = self._fetch(
-            statement, account_id=scope.account_id, before_id=before_id, limit=limit,
-            **{f"w_{column}": value for column, value in where.items()},
-        )  # fmt: skip
-        return [CODECS[table].decode(row) for row in rows]
+        return await self._current(scope, table, rows)
 
     async def usage(self, scope: Scope, query: UsageQuery) -> list[UsageRow]:
         statement = self._sql.render(self._sql.usage(scope.account_id, query))
         return await self._aside(lambda c: fold(c.execute(statement.sql, statement.bind()), query.bucket))
 
-    async def window(self) -> LogWindow:
-        oldest, newest = self._fetch(self._sql.window)[0]
-        return LogWindow(oldest or 0, newest or 0)
-
-    async def events(self, after_seq: int, limit: int) -> list[Event]:
-        rows = self._fetch(self._sql.events_after, after=after_seq, limit=limit)
-        return [Event(r[0], r[1], EventKind(r[2]), r[3], r[4], r[5], r[6], r[7], bool(r[8])) for r in rows]
-
     async def due_in(self, host_id: str) -> float | None:
-        due: int | None = self._fetch(self._sql.next_due, host_id=host_id)[0][0]
+        due: int | None = self._fetch_now(self._sql.next_due, host_id=host_id)[0][0]
         return None if due is None else (due - self._clock.now()) / SECOND
-
-    async def live_counts(self) -> list[LiveCount]:
-        rows = await self._fetch_aside(self._sql.live_counts)
-        return [LiveCount(provider, State(state), count, since or 0) for provider, state, count, since in rows]
 
     # Upkeep
 
@@ -450,9 +402,6 @@ class SqliteStore:
         return removed
 
     # For webhooks
-
-    async def _fetch_now(self, statement: Statement, **values: Any) -> list[Any]:
-        return self._fetch(statement, **values)
 
     async def _removed(self, statement: Statement, **values: Any) -> int:
         def remove() -> int:

@@ -18,6 +18,7 @@ from controlplane.adapters.store import tables
 from controlplane.adapters.store.batch import MESSAGE_VERSION, Loaded
 from controlplane.adapters.store.codec import RecordCodec
 from controlplane.domain.billing import HOUR
+from controlplane.domain.events import Event, EventKind
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation
 from controlplane.domain.work import WorkItem
@@ -25,6 +26,9 @@ from controlplane.ports.store import InstanceQuery, OperationQuery, UsageQuery
 
 CODECS = {record: RecordCodec(record) for record in tables.BY_RECORD}
 NEVER = 2**63 - 1
+DATABASE_NOW: Any = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
+"""PostgreSQL's time in microseconds."""
+
 WITH_MESSAGE = frozenset(r for r, t in tables.BY_RECORD.items() if "message" in t.c)
 
 
@@ -167,16 +171,7 @@ class Statements:
     @cached_property
     def next_due_and_now(self) -> Statement:
         """When the next item is due, and the database's time. PostgreSQL only."""
-        now = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
-        return self.render(sa.select(self._first_due(sa.func.greatest).scalar_subquery(), now))
-
-    def insert(self, record: type[Any]) -> Statement:
-        """Insert a row, all columns."""
-        table = tables.BY_RECORD[record]
-        names = [c.name for c in self.columns(record)]
-        return self._shaped(
-            ("insert", record), lambda: sa.insert(table).values({name: sa.bindparam(name) for name in names})
-        )
+        return self.render(sa.select(self._first_due(sa.func.greatest).scalar_subquery(), DATABASE_NOW))
 
     def upsert(self, record: type[Any]) -> Statement:
         """Insert or replace a row, all columns."""
@@ -319,6 +314,12 @@ class Statements:
 
 def _message(table: sa.Table) -> tuple[Any, ...]:
     return table.c.id, table.c.account_id, table.c.message, table.c.message_version
+
+
+def event_of(row: Sequence[Any]) -> Event:
+    """The event of a row of the log."""
+    seq, id, kind, account_id, subject_id, at, body, revision, final = row
+    return Event(seq, id, EventKind(kind), account_id, subject_id, at, body, revision, bool(final))
 
 
 def keep(loaded: Loaded, table: type[Any], values: Sequence[Any]) -> None:

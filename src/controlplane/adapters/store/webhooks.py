@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from controlplane.adapters.store import tables
 from controlplane.adapters.store.codec import RecordCodec
-from controlplane.adapters.store.statements import Statements
+from controlplane.adapters.store.statements import DATABASE_NOW, Statements, event_of
 from controlplane.domain.billing import SECOND
 from controlplane.domain.events import Event, EventKind
 from controlplane.domain.webhook import Delivery, Lane, WebhookEndpoint
@@ -38,9 +38,8 @@ class SqlWebhooks:
         self._fetch, self._remove, self._now = fetch, remove, now
         time: Any = sa.bindparam("now")
         if sql.dialect.name != "sqlite":
-            clock = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
             # A subquery is asked once; the bare function changes on its way and keeps indexes out.
-            time = sa.select(sa.func.coalesce(sa.cast(time, sa.BigInteger), clock)).scalar_subquery()
+            time = sa.select(sa.func.coalesce(sa.cast(time, sa.BigInteger), DATABASE_NOW)).scalar_subquery()
         self._events = sql.render(_events())
         self._due = sql.render(_due_endpoints(time))
         self._heads = sql.render(_heads(time))
@@ -56,7 +55,7 @@ class SqlWebhooks:
     async def events(self, after_seq: int, up_to: int, limit: int) -> list[Event]:
         """See `WebhookRows.events`."""
         rows = await self._fetch(self._events, after=after_seq, up_to=up_to, limit=limit)
-        return [Event(r[0], r[1], EventKind(r[2]), r[3], r[4], r[5], r[6], r[7], bool(r[8])) for r in rows]
+        return [event_of(row) for row in rows]
 
     async def due_endpoints(self, limit: int) -> list[str]:
         """See `WebhookRows.due_endpoints`."""
