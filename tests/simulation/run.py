@@ -102,7 +102,10 @@ class GatedSqlite(Gated, SqliteStore):
     """Over a real SQLite file; its writer's thread is left out, its transactions are not."""
 
     async def commit_inline(self, units: Any) -> Any:
-        return self._commit(units)
+        try:
+            return self._commit(units)
+        finally:
+            self._remember()  # as the store does on the loop's thread after its writer's
 
 
 @cache
