@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from controlplane.adapters.secrets import MasterKeySecrets
 from controlplane.adapters.store.memory import MemoryStore
 from controlplane.dialect import WebhookDelivery, WebhookFormat
 from controlplane.domain.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
@@ -234,6 +235,20 @@ async def test_a_failing_event_holds_up_its_instance_alone_until_it_has_failed(l
     row = next(row for row in site.rows() if row.event_id == first)
     assert (row.state, row.error) == (DeliveryState.FAILED, "no success in 3 attempts")
     assert [attempt.status for attempt in row.attempts] == [500, 500, 500]
+    site.consistent()
+
+
+@in_virtual_time
+async def test_a_secret_that_cannot_be_read_any_more_is_said_in_the_attempts(lab: Lab) -> None:
+    site = Site(lab)
+    await site.endpoint()
+    lab.core = replace(lab.core, secrets=MasterKeySecrets(b"another key of thirty-two bytes!"))
+    site.replica()
+    await site.change("inst_1")
+    await asyncio.sleep(300)
+    row = site.rows()[0]
+    assert (row.state, site.receiver.got) == (DeliveryState.FAILED, [])
+    assert "secret cannot be read" in row.attempts[0].error
     site.consistent()
 
 

@@ -211,7 +211,10 @@ class Deliverer:
         if form is None:
             return Answer(0, f"the dialect {hold.row.dialect} is not served here")
         body, timestamp = delivery.body.encode(), at // SECOND
-        secret = self._core.secrets.open(SEALED, hold.row.id, hold.row.secret)
+        try:
+            secret = self._core.secrets.open(SEALED, hold.row.id, hold.row.secret)
+        except ValueError:  # sealed under a master key that was lost
+            return Answer(0, "the endpoint's secret cannot be read any more: make the endpoint again")
         attempt = WebhookDelivery(
             delivery.event_id, delivery.event_type, str(self._core.ids.uuid7()), timestamp,
             signature(secret, timestamp, body),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
+from controlplane.adapters.secrets import MasterKeySecrets
 from controlplane.api.dialects.gpuai.idempotency import RULE
 from controlplane.domain.errors import Aborted, InvalidArgument
 from controlplane.usecases import instances
@@ -56,6 +58,14 @@ async def test_two_processes_give_one_answer(lab: Lab) -> None:
     quick = await FirstAnswers(lab.core).once(CALLER, KEY, making(lab, "quick"))
     assert quick.startswith(b"quick")
     assert await slow == quick
+
+
+@in_virtual_time
+async def test_after_the_master_key_was_lost_a_repeat_makes_nothing_and_is_answered(lab: Lab) -> None:
+    first = await FirstAnswers(lab.core).once(CALLER, KEY, making(lab, "first"))
+    core = replace(lab.core, secrets=MasterKeySecrets(b"another key of thirty-two bytes!"))
+    again = await FirstAnswers(core).once(CALLER, KEY, making(lab, "again"))
+    assert (again.split()[0], again.split()[1]) == (b"again", first.split()[1])
 
 
 def test_a_key_has_at_most_255_characters() -> None:
