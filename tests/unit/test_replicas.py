@@ -78,6 +78,20 @@ def test_a_share_of_the_rate_is_that_part_of_it() -> None:
     assert taken == 4
 
 
+@in_virtual_time
+async def test_lives_that_were_killed_leave_no_row_for_ever(lab: Lab) -> None:
+    for name in ("killed once", "killed twice"):
+        await Roster(lab.core, name, lambda n: None)._alive()
+    me = Roster(lab.core, "me", lambda n: None)
+    await me._alive()
+    await me.end_lost_hosts(3600)
+    assert len(await me._all()) == 3
+    await asyncio.sleep(4000)
+    await me._alive()
+    await me.end_lost_hosts(3600)
+    assert [row.id for row in await me._all()] == ["me"]
+
+
 async def test_what_a_dead_server_process_held_is_free_at_once(tmp_path: Path) -> None:
     settings = Settings(state=tmp_path / "state")
     folder = StateFolder(settings.state)

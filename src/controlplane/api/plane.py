@@ -27,7 +27,6 @@ class Plane:
     hub: EventHub
     authenticator: KeyAuthenticator
     key_formats: tuple[KeyFormat, ...] = (CANONICAL_KEYS,)  # of all dialects that are served
-    public_url: str = ""  # where callers reach the main port, as far as the plane knows
     options: Mapping[str, Any] = field(default_factory=dict)  # settings of dialects: those named `<dialect>_...`
 
 

@@ -114,6 +114,8 @@ class Deliverer:
                 await self._renew([hold for hold, _ in self._active.values()])
             except PlaneError as error:
                 log.warning("webhooks.renewal_failed", error=str(error))
+            except Exception:  # nobody awaits this task: its end would be seen by no one
+                log.exception("webhooks.renewal_failed")
 
     async def _renew(self, holds: list[Hold]) -> None:
         def decide(tx: Transaction) -> list[Hold]:

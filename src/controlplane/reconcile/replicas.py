@@ -79,9 +79,11 @@ class Roster:
         for host_id, seen_at in heard.items():
             if now - seen_at > lost_after_s * SECOND and host_id != self._core.host_id:
                 await self._end(host_id)
-                for row in rows:
-                    if row.host_id == host_id:
-                        await self._forget(row.id)
+        for row in rows:
+            mine = row.host_id == self._core.host_id and row.seen_at == heard[row.host_id]
+            # Of a lost host all; of a living one the lives that were killed and could not take themselves off.
+            if now - row.seen_at > lost_after_s * SECOND and not mine:
+                await self._forget(row.id)
 
     async def _end(self, host_id: str) -> None:
         before = ""

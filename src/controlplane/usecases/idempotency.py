@@ -90,13 +90,17 @@ class FirstAnswers:
     """Repeats the first answer to a named request byte for byte, for dialects that promise it.
 
     The use-case's own record decides what is done once; this keeps what was said. A kill between the two leaves a
-    record without an answer: the repeat is then answered as the resource is now.
+    record without an answer: the repeat is then answered as the resource is now, by `again`, which is given the
+    result's id and checks nothing; without one `make` is run, for requests that only the record can refuse.
     """
 
     core: Core
     _running: set[str] = field(default_factory=set)
 
-    async def once(self, caller: Principal, request: RequestKey, make: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def once(
+        self, caller: Principal, request: RequestKey, make: Callable[[], Awaitable[bytes]],
+        again: Callable[[str], Awaitable[bytes]] | None = None,
+    ) -> bytes:  # fmt: skip
         """The first answer, or `make`'s. Raises Aborted while the same request is under way in this process, and when
         the id was used for another request."""
         if not request.id:
@@ -110,18 +114,15 @@ class FirstAnswers:
             )  # fmt: skip
         self._running.add(key)
         try:
-            if (kept := await self._kept(caller, request, key)) is not None:
+            record = await self.core.store.get(caller.scope, IdempotencyRecord, key)
+            if record is None or request.forgotten(record, self.core.clock.now()):
+                return await self._keep(caller, key, await make())
+            record.check(request.fingerprint, request.id)
+            if record.answer and (kept := self._opened(key, record.answer)) is not None:
                 return kept
-            return await self._keep(caller, key, await make())
+            return await self._keep(caller, key, await (again(record.result_id) if again else make()))
         finally:
             self._running.discard(key)
-
-    async def _kept(self, caller: Principal, request: RequestKey, key: str) -> bytes | None:
-        record = await self.core.store.get(caller.scope, IdempotencyRecord, key)
-        if record is None or not record.answer or request.forgotten(record, self.core.clock.now()):
-            return None
-        record.check(request.fingerprint, request.id)
-        return self._opened(key, record.answer)
 
     def _opened(self, key: str, sealed: str) -> bytes | None:
         try:

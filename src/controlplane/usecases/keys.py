@@ -79,6 +79,11 @@ def _check_quota(what: str, have: int, limit: int) -> None:
         )
 
 
+def _working(tx: Transaction, account_id: str) -> int:
+    """Keys that still open something: those that were replaced stay in the list, not in the quota."""
+    return sum(key.works(tx.now) for key in tx.where(ApiKey, "account_id", account_id))
+
+
 async def ssh_key_of(core: Core, caller: Principal, id: str) -> SshKey:
     """One SSH key, or NotFound."""
     found = await core.store.get(caller.scope, SshKey, id)
@@ -151,7 +156,7 @@ async def create_api_key(core: Core, caller: Principal, wish: NewApiKey, request
         if account is None:
             raise not_found("account", owner)
         validation.check_open(account)
-        _check_quota("API keys", len(tx.where(ApiKey, "account_id", owner)), core.policy.max_keys)
+        _check_quota("API keys", _working(tx, owner), core.policy.max_keys)
         key = ApiKey(
             id_forms.encode(id_forms.API_KEY, tx.ids.uuid7()), owner, wish.name, wish.format.recognisable(secret),
             hash_secret(secret), wish.granted(caller), tx.now, wish.expires_at, dialect=wish.format.dialect,
@@ -198,7 +203,7 @@ async def rotate_api_key(
             raise PermissionDenied(f"the calling key does not have scope {lacking[0]} to give", scope=lacking[0])
         if not old.works(tx.now):
             raise FailedPrecondition(f"API key {id} is revoked or expired", resource="API key", id=id)
-        _check_quota("API keys", len(tx.where(ApiKey, "account_id", old.account_id)), core.policy.max_keys)
+        _check_quota("API keys", _working(tx, old.account_id), core.policy.max_keys)
         ends = tx.now + overlap_s * SECOND
         tx.put(replace(old, expires_at=min(ends, old.expires_at or ends)))
         new = replace(

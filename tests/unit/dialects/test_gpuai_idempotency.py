@@ -61,6 +61,21 @@ async def test_two_processes_give_one_answer(lab: Lab) -> None:
 
 
 @in_virtual_time
+async def test_killed_between_deed_and_answer_a_repeat_asks_the_market_nothing(lab: Lab) -> None:
+    made = await instances.create(lab.core, CALLER, instances.CreateInstance(offer_id="alpha-o1"), KEY)
+
+    async def refused() -> bytes:
+        raise AssertionError("the offers have moved on: it would be refused, while its machine runs")
+
+    async def again(operation_id: str) -> bytes:
+        return f"again {operation_id}".encode()
+
+    answers = FirstAnswers(lab.core)
+    assert await answers.once(CALLER, KEY, refused, again) == f"again {made.id}".encode()
+    assert await answers.once(CALLER, KEY, refused) == f"again {made.id}".encode()  # kept now
+
+
+@in_virtual_time
 async def test_after_the_master_key_was_lost_a_repeat_makes_nothing_and_is_answered(lab: Lab) -> None:
     first = await FirstAnswers(lab.core).once(CALLER, KEY, making(lab, "first"))
     core = replace(lab.core, secrets=MasterKeySecrets(b"another key of thirty-two bytes!"))

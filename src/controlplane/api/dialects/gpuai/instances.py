@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gpuplane.dialects.gpuai.v1 import instances_pb2 as pb
@@ -47,7 +48,7 @@ class Instances:
             made = await instances.create(self._core, call.principal, self._wish(request), key)
             return _serialized(made)
 
-        return _accepted(call, await self._answers.once(call.principal, key, make))
+        return _accepted(call, await self._answers.once(call.principal, key, make, self._again(call)))
 
     def _wish(self, request: pb.CreateInstanceRequest) -> instances.CreateInstance:
         if not request.gpu_type:
@@ -111,7 +112,15 @@ class Instances:
             ending = await instances.terminate(self._core, call.principal, request.id, force=False, request=key)
             return _serialized(ending)
 
-        return _accepted(call, await self._answers.once(call.principal, key, make))
+        return _accepted(call, await self._answers.once(call.principal, key, make, self._again(call)))
+
+    def _again(self, call: Call) -> Callable[[str], Awaitable[bytes]]:
+        """The answer of a request whose operation is there already: offers and states have moved on since."""
+
+        async def shown(operation_id: str) -> bytes:
+            return _serialized(await instances.operation_of(self._core, call.principal, operation_id))
+
+        return shown
 
     async def get_operation(self, request: pb.GetOperationRequest, call: Call) -> pb.Operation:
         body = await self._core.store.message(call.principal.scope, Operation, request.id)

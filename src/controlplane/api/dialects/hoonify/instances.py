@@ -62,7 +62,11 @@ class Instances:
             made = await instances.create(self._core, call.principal, wish, key)
             return await self._serialized(call, made.instance_id)
 
-        answer = await self._answers.once(call.principal, key, make)
+        async def again(operation_id: str) -> bytes:
+            made = await instances.operation_of(self._core, call.principal, operation_id)
+            return await self._serialized(call, made.instance_id)
+
+        answer = await self._answers.once(call.principal, key, make, again)
         call.set_http_status(201)
         return answer
 
