@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -41,3 +42,8 @@ class Offer:
     max_duration_s: int = 0  # 0: no limit known
     simulated: bool = False  # pretend hardware; said wherever the offer shows
     host_id: str = ""  # local provider: the host that would run it
+    vendor_host: str = ""  # the marketplace's stable name of the host or site, which outlives offer ids
+    start_deadline_s: int = 0  # from Created to usable for machines of this class; 0: the provider's default
+    prepaid_s: int = 0  # the provider takes money for this long at a time; 0: it bills as time passes
+    standby_nano_per_hour: int | None = None  # while it exists and does not run; None: the full price
+    facts: Mapping[str, float | str | bool] = field(default_factory=dict)  # in the vendor's words, for templates

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from controlplane.domain.offer import Offer
+from controlplane.domain.template import Template
 
 
 class ProviderError(Exception):
@@ -61,6 +62,9 @@ class LaunchSpec:
     disk_gb: int
     mode: LaunchMode = LaunchMode.SSH
     image: str = ""
+    template: str = ""  # the provider's own template; `image` and the rest override what it says
+    on_start: str = ""  # shell command to run once at the machine's start
+    ports: tuple[int, ...] = ()  # TCP ports to open to the world, beside SSH
     model: str = ""  # MODEL: what the server loads and serves
     model_api_key: str = ""  # MODEL: the bearer the server requires
     jupyter_token: str = ""  # JUPYTER: the token the server requires
@@ -70,9 +74,14 @@ class LaunchSpec:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The machine exists and has this provider id; it need not be up yet."""
+    """The machine exists and has this provider id; it need not be up yet.
+
+    `created_at` is when the provider accepted it, as near as can be told: by its own clock, or else when the request
+    was sent (microseconds; None: when this answer came).
+    """
 
     machine_id: str
+    created_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +171,18 @@ class Utilisation:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine as the provider sees it."""
+    """A machine as the provider sees it. What the provider does not tell is None.
+
+    Provider cost follows from it (domain/metering.py): `running_s` is for how long the machine has run at its full
+    price so far, by the provider's clock, standing still while it does not; None where it costs its full price from
+    creation to end. `paid_until` is until when it is paid in advance.
+    """
 
     id: str
     label: str
     status: MachineStatus
     ssh: SshEndpoint | None = None
+    ssh_also: tuple[SshEndpoint, ...] = ()  # other ways in (a proxy); whichever answers is used
     model_url: str = ""  # MODEL: base URL of the OpenAI-compatible API, ending in /v1
     jupyter_url: str = ""  # JUPYTER: base URL of the Jupyter server
     message: str = ""
@@ -175,6 +190,10 @@ class Machine:
     created_at: int | None = None  # microseconds, the provider's clock
     utilisation: Utilisation | None = None
     host_id: str = ""  # local provider: the host it runs on
+    running_s: float | None = None
+    paid_until: int | None = None
+    expires_at: int | None = None  # when the provider will end it, whatever we do
+    ended_at: int | None = None  # GONE: since when
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +228,11 @@ class Capabilities:
     steady_poll_s: float = 30.0  # how often to look at a running machine
     start_deadline_s: float = 900.0  # from Created to usable
     concurrency: int = 16  # launches and destroys under way at once
+    spot: bool = False  # lends machines that it may take back
+    extend: bool = False  # takes money in advance: `extend` must be called before `paid_until`
+    destroy_is_end: bool = False  # a destroy that arrives ends the bill at once
+    key_install_s: float = 0.0  # how long after SSH answers the keys may still be refused
+    rest_s: float = 0.0  # for how long an offer that could not be had is not asked for again
 
 
 class Provider(Protocol):
@@ -228,8 +252,13 @@ class Provider(Protocol):
         """All that can be rented now. An empty answer means "nothing", never "could not ask"."""
         ...
 
+    async def admit(self, call: str) -> None:
+        """Wait until a `launch` or `destroy` may be sent without breaking the provider's rate limits, and take that
+        turn. What is recorded after this and before the call is therefore true to the moment of sending."""
+        ...
+
     async def launch(self, spec: LaunchSpec) -> LaunchOutcome:
-        """Ask once for one machine. A second call with a label that already has a machine returns that machine
+        """Ask once for one machine, in a turn that `admit` gave. A second call with a label that already has a machine returns that machine
         where the provider can tell, and is otherwise the caller's mistake."""
         ...
 
@@ -246,8 +275,17 @@ class Provider(Protocol):
 
         The first call starts the graceful stop (SIGTERM where there is such a thing); the machine is killed once
         `grace_s` seconds have passed since then. A later call with a smaller grace shortens it; 0 kills at once.
-        Returns at once: PENDING until the provider confirms that nothing is left.
+        Returns at once: PENDING until the provider confirms that nothing is left. Uses a turn that `admit` gave.
         """
+        ...
+
+    async def extend(self, machine_id: str, seconds: int) -> None:
+        """Pay for that much more in advance; sent once. What came of it shows in `describe().paid_until`. Raises
+        ProviderError where `capabilities.extend` is false."""
+        ...
+
+    async def templates(self) -> tuple[Template, ...]:
+        """The provider's own templates; empty where `capabilities.templates` is false."""
         ...
 
     async def logs(self, machine_id: str, *, tail: int) -> str:
