@@ -141,6 +141,10 @@ class Metrics:
             "gpuplane_destroy_age_seconds", "Age of the oldest end that is not confirmed.", ("provider",),
             registry=registry,
         )  # fmt: skip
+        self.provider_up = Gauge(
+            "gpuplane_provider_up", "Whether the last sweep of a provider was answered.", ("provider",),
+            registry=registry,
+        )  # fmt: skip
         self.orphans_now = Gauge(
             "gpuplane_orphans", "Machines of ours that no row claims, at the last sweep.", ("provider",),
             registry=registry,

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, PlainSerializer, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -17,6 +17,11 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+
+Secret = Annotated[
+    SecretStr, PlainSerializer(lambda value: value.get_secret_value(), return_type=str, when_used="json")
+]
+"""Shown as asterisks; written out only where settings are handed to a worker process."""
 
 CLIENT_VARIABLES = {"GPUPLANE_ENDPOINT", "GPUPLANE_KEY", "GPUPLANE_DEBUG", "GPUPLANE_OUTPUT"}
 
@@ -61,6 +66,16 @@ class Settings(BaseSettings):
     plugins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Providers of your own, comma-separated `module:factory`; called with these settings."
     )
+    vastai_api_key: Secret = Field(SecretStr(""), description="API key of Vast.ai; empty: it is not used.")
+    vastai_url: str = Field("https://console.vast.ai", description="Where Vast.ai's API is.")
+    vastai_spot: bool = Field(True, description="Also offer Vast.ai's interruptible machines.")
+    tensordock_api_token: Secret = Field(SecretStr(""), description="API token of TensorDock; empty: it is not used.")
+    tensordock_authorization_id: str = Field(
+        "", description="Authorization id of that token, for accounts whose token alone is refused."
+    )
+    tensordock_url: str = Field("https://dashboard.tensordock.com/api/v2", description="Where TensorDock's API is.")
+    ionet_api_key: Secret = Field(SecretStr(""), description="API key of io.net; empty: it is not used.")
+    ionet_url: str = Field("https://api.io.solutions", description="Where io.net's API is.")
     local: bool = Field(True, description="Rent out this host through the local provider.")
     local_simulated: bool = Field(False, description="Also offer pretended GPUs, marked `simulated`.")
     local_unsandboxed: bool = Field(False, description="Run local machines unsandboxed where no sandbox can be built.")
@@ -148,4 +163,5 @@ def _toml_file() -> Path | None:
 
 def _sentence(problem: Any) -> str:
     name = ".".join(str(part) for part in problem["loc"]) or "settings"
-    return f"setting {name}: {problem['msg']}; got {problem.get('input')!r}"
+    got = "a secret" if name.endswith(("_key", "_token")) else repr(problem.get("input"))
+    return f"setting {name}: {problem['msg']}; got {got}"

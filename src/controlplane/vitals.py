@@ -98,6 +98,7 @@ class ProcessVitals:
         for provider, age in ages.items():
             metrics.destroy_age.labels(provider).set(age)
         for sweeper in self._sweepers:
+            metrics.provider_up.labels(sweeper.provider.name).set(not sweeper.report.failed)
             metrics.orphans_now.labels(sweeper.provider.name).set(sweeper.report.orphans)
             metrics.foreign_now.labels(sweeper.provider.name).set(sweeper.report.foreign)
 

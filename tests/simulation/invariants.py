@@ -14,7 +14,7 @@ from controlplane.domain.budget import Budget
 from controlplane.domain.events import EventKind
 from controlplane.domain.instance import Instance
 from controlplane.domain.ledger import LedgerEntry, LedgerKind
-from controlplane.domain.operation import Operation, OperationKind, OperationState
+from controlplane.domain.operation import Operation, OperationKind, OperationState, Outcome
 from controlplane.domain.state import TRANSITIONS, State
 from controlplane.domain.work import WorkItem
 from controlplane.wire.common import micros
@@ -53,9 +53,9 @@ def no_double_machine(disk: MemoryDisk, markets: list[Market], accepted: list[st
             yield from (f"{label} was made while its instance had another machine" for label in market.doubles)
     for row in disk.table(Instance).values():
         operation = disk.table(Operation).get(row.create_operation_id)
-        created = [a for a in operation.attempts if a.outcome.value in ("CREATED", "NOT_READY")] if operation else []
-        if len(created) > 1:
-            yield f"instance {row.id} was created {len(created)} times"
+        outcomes = [attempt.outcome for attempt in operation.attempts] if operation else []
+        if outcomes.count(Outcome.CREATED) > 1 or outcomes.count(Outcome.NOT_READY) > 1 + row.wish.max_retries:
+            yield f"instance {row.id} was created too often: {outcomes}"
 
 
 def no_untracked_machine(disk: MemoryDisk, markets: list[Market], accepted: list[str]) -> Iterable[str]:
@@ -121,7 +121,8 @@ def ledgers_equal_events(disk: MemoryDisk, markets: list[Market], accepted: list
             yield f"instance {id} owes {owed} by its events and was charged {posted}"
         yield from _tiles(id, charges[id])
         if row.machine_at is not None and row.gone_at is not None:
-            owed = cost(row.price_nano_per_hour, row.machine_at, row.gone_at)
+            until = row.gone_at
+            owed = row.meter.total(until) if row.meter else cost(row.price_nano_per_hour, row.machine_at, until)
             posted = sum(entry.amount_nano for entry in costs[id, row.attempt])
             if owed != posted:
                 yield f"instance {id} cost {owed} by its events and {posted} by the ledger"

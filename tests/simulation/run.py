@@ -39,8 +39,9 @@ from controlplane.domain.requirements import Requirements
 from controlplane.ports.bus import Topic
 from controlplane.ports.ssh import ParsedSshKey
 from controlplane.ports.store import Get, UnitOfWork
+from controlplane.reconcile.inventory import recall_failures, refresh_offers
 from controlplane.reconcile.loop import InstanceLoop, LoopTimes
-from controlplane.reconcile.sweep import Sweeper, refresh_offers
+from controlplane.reconcile.sweep import Sweeper
 from controlplane.usecases import instances, operations
 from controlplane.usecases.core import Core, Policy
 from controlplane.usecases.idempotency import RequestKey
@@ -223,11 +224,12 @@ class Simulation:
             offers=OfferBook(), policy=POLICY, deployment_id="sim",
         )  # fmt: skip
         for provider in providers.values():
-            life.core.offers.update(provider.name, tuple(provider.catalogue()))
+            life.core.offers.update(provider.name, tuple(provider.catalogue()), life.core.clock.now())
         coroutines = [InstanceLoop(life.core, holder, LoopTimes()).run()]
         for provider in providers.values():
             coroutines.append(Sweeper(life.core, provider).run(SWEEP_S))
             coroutines.append(refresh_offers(life.core, provider, 30.0))
+        coroutines.append(recall_failures(life.core))
         for coroutine in coroutines:
             self.spawn(_quietly(coroutine), life)
         self.replicas[name] = life

@@ -24,6 +24,7 @@ from controlplane.ports.provider import (
     Machine,
     MachineStatus,
     NoFunds,
+    Provider,
     ProviderError,
     RateLimited,
     Rejected,
@@ -206,7 +207,7 @@ class Market:
         return [m for m in self.machines.values() if m.gone_at is None]
 
 
-class SimProvider:
+class SimProvider(Provider):
     """The adapter's side of a Market, owned by one incarnation of a plane."""
 
     def __init__(self, market: Market, gate: Gate) -> None:
@@ -326,12 +327,6 @@ class SimProvider:
         self._market.settle(machine)
         await self._travel()
         return Destruction.GONE if machine.gone_at is not None else Destruction.PENDING
-
-    async def logs(self, machine_id: str, *, tail: int) -> str:
-        raise ProviderError("no logs")
-
-    async def close(self) -> None:
-        return None
 
 
 class SimProber:

@@ -89,7 +89,7 @@ class Lab:
             ssh_keys=AnyKey(), prober=SimProber(_open, random.Random(1)), providers={"alpha": self.provider},
             offers=OfferBook(), policy=policy, deployment_id="lab",
         )  # fmt: skip
-        self.core.offers.update("alpha", tuple(self.provider.catalogue()))
+        self.core.offers.update("alpha", tuple(self.provider.catalogue()), self.clock.now())
         self.worker = InstanceLoop(self.core, "worker")
         self.sweeper = Sweeper(self.core, self.provider)
         self.tasks: list[asyncio.Task[Any]] = []

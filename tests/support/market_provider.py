@@ -20,6 +20,7 @@ from controlplane.ports.provider import (
     Listing,
     Machine,
     MachineStatus,
+    Provider,
     ProviderError,
     SshEndpoint,
 )
@@ -35,7 +36,7 @@ def build(settings: Settings) -> MarketProvider:
     return MarketProvider(os.environ[URL_VARIABLE])
 
 
-class MarketProvider:
+class MarketProvider(Provider):
     """`Provider` over the marketplace's HTTP API."""
 
     name = "market"
@@ -78,13 +79,6 @@ class MarketProvider:
         """At once."""
         await self._call("DELETE", f"/machines/{machine_id}")
         return Destruction.GONE
-
-    async def logs(self, machine_id: str, *, tail: int) -> str:
-        """None here."""
-        raise ProviderError("no logs")
-
-    async def close(self) -> None:
-        """Nothing is held."""
 
     async def _call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         try:

@@ -47,6 +47,8 @@ from gpuplane.v1 import (
     offer_service_pb2,
     operation_pb2,
     operation_service_pb2,
+    stray_pb2,
+    stray_service_pb2,
     system_service_pb2,
     usage_service_pb2,
     watch_pb2,
@@ -67,8 +69,8 @@ pb = SimpleNamespace(
         name: value
         for module in (
             account_service_pb2, budget_service_pb2, instance_pb2, instance_service_pb2, key_pb2, key_service_pb2,
-            offer_pb2, offer_service_pb2, operation_pb2, operation_service_pb2, system_service_pb2, usage_service_pb2,
-            watch_pb2, webhook_pb2, webhook_service_pb2,
+            offer_pb2, offer_service_pb2, operation_pb2, operation_service_pb2, stray_pb2, stray_service_pb2,
+            system_service_pb2, usage_service_pb2, watch_pb2, webhook_pb2, webhook_service_pb2,
         )
         for name, value in vars(module).items()
         if name[0].isupper() and name != "DESCRIPTOR"

@@ -16,6 +16,8 @@ from controlplane.ports.probe import ProbeResult
 from controlplane.ports.provider import SshEndpoint
 
 PROBE_COMMAND = "gpuplane-probe"  # a machine that restricts the key runs its own command instead
+REFUSED = "SSH refused the probe key"
+ANOTHER_KEY = "SSH presented another host key than the one on record"
 _ANSWER_LIMIT = 1 << 20
 
 
@@ -37,10 +39,10 @@ class SshProber:
         meeting = _Meeting(endpoint.host_key)
         try:
             async with asyncio.timeout(deadline_s):
-                reason, permanent = await _login(endpoint, private_seed, meeting)
+                reason = await _login(endpoint, private_seed, meeting)
         except TimeoutError:
-            reason, permanent = f"SSH did not answer within {deadline_s:.0f} s", False
-        return ProbeResult(not reason, meeting.met, reason, permanent)
+            reason = f"SSH did not answer within {deadline_s:.0f} s"
+        return ProbeResult(not reason, meeting.met, reason, reason == ANOTHER_KEY, reason == REFUSED)
 
     async def model_health(self, url: str, api_key: str, deadline_s: float) -> ProbeResult:
         """See `Prober.model_health`."""
@@ -66,8 +68,8 @@ class _Meeting(asyncssh.SSHClient):
         return self._pinned is None or key.public_data == self._pinned.public_data
 
 
-async def _login(endpoint: SshEndpoint, seed: bytes, meeting: _Meeting) -> tuple[str, bool]:
-    """Returns why not, and whether that is final."""
+async def _login(endpoint: SshEndpoint, seed: bytes, meeting: _Meeting) -> str:
+    """Why not; empty when it could log in and the command ran."""
     try:
         async with asyncssh.connect(
             endpoint.host,
@@ -83,12 +85,12 @@ async def _login(endpoint: SshEndpoint, seed: bytes, meeting: _Meeting) -> tuple
         ) as connection:
             done = await connection.run(PROBE_COMMAND, stdin=asyncssh.DEVNULL)
     except asyncssh.PermissionDenied:
-        return "SSH refused the probe key", True
+        return REFUSED
     except asyncssh.HostKeyNotVerifiable:
-        return "SSH presented another host key than the one on record", True
+        return ANOTHER_KEY
     except (OSError, asyncssh.Error) as error:
-        return f"SSH is not reachable: {_words(error)}", False
-    return ("", False) if done.exit_status == 0 else (f"the probe command ended with {done.exit_status}", False)
+        return f"SSH is not reachable: {_words(error)}"
+    return "" if done.exit_status == 0 else f"the probe command ended with {done.exit_status}"
 
 
 def _private_key(seed: bytes) -> asyncssh.SSHKey:

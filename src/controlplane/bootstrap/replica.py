@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
@@ -27,19 +26,20 @@ from controlplane.api.interceptors.limits import KeyLimits, Limits
 from controlplane.api.scopes import canonical_scopes
 from controlplane.api.server import build_server
 from controlplane.bootstrap.dialects import DIALECTS, key_formats, webhook_formats
+from controlplane.bootstrap.providers import factories, providers
 from controlplane.bootstrap.stores import open_store, settle_deployment
 from controlplane.domain.account import hash_secret
-from controlplane.domain.money import nano
 from controlplane.metrics import Metrics
 from controlplane.ports.provider import Provider
 from controlplane.ports.store import Store
 from controlplane.reconcile.deliver import Deliverer
 from controlplane.reconcile.fanout import Fanout
+from controlplane.reconcile.inventory import recall_failures, refresh_offers, refresh_templates
 from controlplane.reconcile.loop import InstanceLoop
 from controlplane.reconcile.replicas import Roster
-from controlplane.reconcile.sweep import Sweeper, expire_deliveries, expire_records, refresh_offers
+from controlplane.reconcile.sweep import Sweeper, expire_deliveries, expire_records
 from controlplane.settings import Settings
-from controlplane.state_folder import StartError, StateFolder
+from controlplane.state_folder import StateFolder
 from controlplane.usecases.core import Core, Policy
 from controlplane.usecases.hub import EventHub
 from controlplane.usecases.keys import KeyAuthenticator
@@ -68,39 +68,6 @@ def _options(settings: Settings) -> dict[str, Any]:
     """The settings of dialects: those that begin with the name of one."""
     prefixes = tuple(f"{dialect.name}_" for dialect in DIALECTS)
     return {name: value for name, value in settings.model_dump().items() if name.startswith(prefixes)}
-
-
-def _providers(settings: Settings, folder: StateFolder, host_id: str) -> dict[str, Provider]:
-    providers = [_local(settings, folder, host_id)] if settings.local else []
-    providers += [_plugin(reference, settings) for reference in settings.plugins]
-    names = [provider.name for provider in providers]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise StartError(f"setting plugins: two providers are called {min(twice)!r}")
-    return dict(zip(names, providers, strict=True))
-
-
-def _plugin(reference: str, settings: Settings) -> Provider:
-    """The provider that a `module:factory` of the operator makes."""
-    module, _, factory = reference.partition(":")
-    try:
-        made: Provider = getattr(importlib.import_module(module), factory)(settings)
-        logs.get("replica").info("replica.plugin", plugin=reference, provider=made.name)
-    except Exception as error:  # it is the operator's code: whatever it does, say which one it was
-        raise StartError(f"setting plugins: {reference!r} made no provider: {error!r}") from error
-    return made
-
-
-def _local(settings: Settings, folder: StateFolder, host_id: str) -> Provider:
-    from controlplane.adapters.providers.local import LocalProvider, LocalSettings
-
-    local = LocalSettings(
-        state_dir=folder.path / "local", host_id=host_id, ssh_bind=settings.local_ssh_bind,
-        ssh_host=settings.local_ssh_host, simulated=settings.local_simulated,
-        unsandboxed=settings.local_unsandboxed, cpu_price_nano_per_hour=nano(settings.local_cpu_price),
-        max_machines=settings.local_max_machines, cpu_count=settings.local_cpu_count,
-        memory_mb=settings.local_memory_mb,
-    )  # fmt: skip
-    return LocalProvider(local, SystemClock())
 
 
 def holder_prefix(host_id: str) -> str:
@@ -146,7 +113,8 @@ class Replica:
         self._embedded = database_path(settings.database_url) is not None
         host_id = folder.host_id()
         secrets = MasterKeySecrets(folder.master_key())
-        self._providers = _providers(settings, folder, host_id)
+        self._factories = factories(settings, metrics)
+        self._providers = providers(settings, folder, host_id, self._factories)
         guard, formats = AddressGuard(settings.webhook_allow_private), webhook_formats()
         self._core = Core(
             store=store, clock=SystemClock(), ids=SystemIds(), bus=bus, secrets=secrets,
@@ -199,14 +167,22 @@ class Replica:
         self._run(self._vitals.refresh_gauges, "gauges")
         for sweeper in self._sweepers:
             name = sweeper.provider.name
-            self._run(partial(refresh_offers, core, sweeper.provider, settings.offers_interval), f"offers-{name}")
+            self._run(
+                partial(refresh_offers, core, sweeper.provider, self._offers_pause(sweeper.provider)), f"offers-{name}"
+            )
+            self._run(partial(refresh_templates, core, sweeper.provider), f"templates-{name}")
             if self._index == 0:
                 self._run(partial(sweeper.run, settings.sweep_interval), f"sweep-{name}")
+        self._run(partial(recall_failures, core), "failures")
         if self._index == 0:
             self._run(lambda: expire_records(core, settings.retention, settings.retention_events, 60.0), "retention")
             self._run(lambda: expire_deliveries(core, settings.retention_deliveries, 60.0), "webhook-retention")
             self._run(lambda: self._roster.watch_hosts(settings.host_lost_after), "hosts")
         await self._server.set_serving(True)
+
+    def _offers_pause(self, provider: Provider) -> float:
+        """The least pause that a marketplace allows is for all processes together."""
+        return max(self._settings.offers_interval, provider.capabilities.offers_pause_s * self._settings.processes)
 
     def set_ready(self, ready: bool) -> None:
         """Whether /ready says so."""

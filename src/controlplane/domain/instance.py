@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controlplane.domain.billing import BillingKind, BillingPolicy
+from controlplane.domain.metering import ProviderMeter
 from controlplane.domain.offer import Offer
 from controlplane.domain.records import replace
 from controlplane.domain.requirements import Requirements
@@ -29,6 +30,10 @@ class Wish:
     mode: str = "ssh"  # ports.provider.LaunchMode; `jupyter` where the provider can, else `ssh`
     model: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    template: str = ""
+    on_start: str = ""
+    ports: tuple[int, ...] = ()
+    max_retries: int = 0  # how often a machine that did not become usable is replaced
 
 
 @dataclass(frozen=True)  # without slots, for the sake of domain.records.replace
@@ -65,8 +70,10 @@ class Instance:
     price_nano_per_hour: int = 0
     simulated: bool = False
     host_id: str = ""
+    credential_id: str = ""  # of the account, under which it was bought; empty: the deployment's
     # The machine at the provider. `machine_at` is when the provider accepted it (provider cost begins),
-    # `gone_at` when it confirmed the end: only that ends reconciliation.
+    # `gone_at` when it confirmed the end: only that ends reconciliation. `destroy_at` is when the last destroy was
+    # about to be sent, while nobody knows what came of it.
     attempt: int = 0
     label: str = ""
     machine_id: str = ""
@@ -75,6 +82,9 @@ class Instance:
     run_at: int | None = None
     end_at: int | None = None
     gone_at: int | None = None
+    destroy_at: int | None = None
+    refused_at: int | None = None  # since when SSH answers and refuses the probe's key
+    provider_expire_at: int | None = None  # when the provider will end it
     ssh_host: str = ""
     ssh_port: int = 0
     ssh_user: str = ""
@@ -96,6 +106,7 @@ class Instance:
     charged_until: int | None = None
     cost_nano: int = 0
     cost_until: int | None = None
+    meter: ProviderMeter | None = None  # None: its price from `machine_at` on
     hold_nano: int = 0
     # What the last look showed.
     seen_at: int | None = None
@@ -156,8 +167,9 @@ class Instance:
             simulated=offer.simulated,
         )
 
-    def trying(self, offer: Offer, attempt: int, label: str, now: int) -> Instance:
+    def trying(self, offer: Offer, attempt: int, label: str, credential_id: str, now: int) -> Instance:
         """About to ask for an offer: recorded before the provider hears of it."""
+        meter = offer.meter
         return replace(
             self,
             attempt=attempt,
@@ -166,7 +178,12 @@ class Instance:
             machine_at=None,
             cost_nano=0,
             cost_until=None,
+            meter=None if meter is None else replace(meter, since=now, ran_at=now),
             missing_since=None,
+            destroy_at=None,
+            refused_at=None,
+            provider_expire_at=None,
+            ssh_host_key="",
             updated_at=now,
             offer_id=offer.id,
             provider=offer.provider,
@@ -182,6 +199,16 @@ class Instance:
             price_nano_per_hour=offer.price_nano_per_hour,
             simulated=offer.simulated,
             host_id=offer.host_id,
+            credential_id=credential_id,
+        )
+
+    def made(self, machine_id: str, at: int, price_nano_per_hour: int | None = None) -> Instance:
+        """With a machine that the provider made at `at`, which costs from then on; at another price than the offer's
+        where one was agreed on."""
+        price = self.price_nano_per_hour if price_nano_per_hour is None else price_nano_per_hour
+        meter = None if self.meter is None else replace(self.meter.begun(at), price=price)
+        return replace(
+            self, machine_id=machine_id, machine_at=at, meter=meter, missing_since=None, price_nano_per_hour=price
         )
 
     def ask_to_end(self, reason: str, message: str, now: int, *, force: bool = False) -> Instance:

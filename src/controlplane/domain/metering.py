@@ -26,6 +26,16 @@ class ProviderMeter:
     paid_until: int | None = None  # paid in advance; what it costs does not depend on when it ends
     base_nano: int = 0  # spent before `since`, at other prices
     ran_before_us: int = 0  # at full price before `since`
+    prepaid_s: int = 0  # what is paid in advance at a time
+
+    def begun(self, at: int) -> ProviderMeter:
+        """Of a machine that the provider made at `at`."""
+        paid = at + self.prepaid_s * SECOND if self.prepaid_s else None
+        return replace(self, since=at, ran_at=at, paid_until=paid)
+
+    def extended(self, seconds: int) -> ProviderMeter:
+        """Paid for longer."""
+        return self if self.paid_until is None else replace(self, paid_until=self.paid_until + seconds * SECOND)
 
     def total(self, until: int) -> int:
         """The cost from the beginning to `until`, in nano-units."""
@@ -38,16 +48,23 @@ class ProviderMeter:
 
     def seen(
         self, now: int, *, running: bool, running_s: float | None, created_at: int | None, paid_until: int | None,
-        price: int | None,
+        price: int | None, standby: int | None = None, first: bool = False,
     ) -> ProviderMeter:  # fmt: skip
-        """As the provider tells it now. `created_at` and `running_s` are its clock; what it does not tell stays."""
+        """As the provider tells it now. `created_at` and `running_s` are its clock; what it does not tell stays. At the
+        `first` look, before anything was posted, the prices told are those from the beginning on."""
         meter = self
         if created_at is not None and not self.base_nano:
             meter = replace(meter, since=created_at)
-        if price is not None and price != self.price and price > 0:
-            meter = meter._repriced(now, price)
-        if paid_until is not None:
-            meter = replace(meter, paid_until=max(paid_until, meter.paid_until or 0))
+        price = price if price is not None and price > 0 else self.price
+        standby = standby if standby is not None and self.standby is not None and standby >= 0 else self.standby
+        if (price, standby) != (self.price, self.standby):
+            at = meter if first else meter._closed(now)
+            meter = replace(at, price=price, standby=None if standby is None else min(standby, price))
+        if paid_until is not None and self.prepaid_s:
+            # Whole units are paid. What the provider says of the end wobbles with its clock; it tells how many.
+            units = max(1, round((paid_until - meter.since) / (self.prepaid_s * SECOND)))
+            told = meter.since + units * self.prepaid_s * SECOND
+            meter = replace(meter, paid_until=max(told, meter.paid_until or 0))
         if running_s is not None and self.standby is not None:
             # A clock that runs on between looks is not rewritten for less than a second: rows would change for ever.
             told = round(running_s * SECOND) - self.ran_before_us
@@ -56,11 +73,9 @@ class ProviderMeter:
                 meter = replace(meter, ran_us=told, ran_at=now, running=running)
         return meter
 
-    def _repriced(self, now: int, price: int) -> ProviderMeter:
-        """At another price from now on."""
+    def _closed(self, now: int) -> ProviderMeter:
+        """With all that was spent until now in its base, ready for another price."""
         ran = self.ran_us + (max(0, now - self.ran_at) if self.running else 0)
         return replace(
-            self, price=price, since=now, base_nano=self.total(now), ran_us=0, ran_at=now,
-            ran_before_us=self.ran_before_us + ran,
-            standby=None if self.standby is None else min(self.standby, price),
-        )  # fmt: skip
+            self, since=now, base_nano=self.total(now), ran_us=0, ran_at=now, ran_before_us=self.ran_before_us + ran
+        )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from controlplane.domain.metering import ProviderMeter
+
 
 class Tier(StrEnum):
     """How firmly the marketplace lends the machine."""
@@ -47,3 +49,10 @@ class Offer:
     prepaid_s: int = 0  # the provider takes money for this long at a time; 0: it bills as time passes
     standby_nano_per_hour: int | None = None  # while it exists and does not run; None: the full price
     facts: Mapping[str, float | str | bool] = field(default_factory=dict)  # in the vendor's words, for templates
+
+    @property
+    def meter(self) -> ProviderMeter | None:
+        """What a machine of it will cost by, where that is not simply its price as long as it exists."""
+        if self.standby_nano_per_hour is None and not self.prepaid_s:
+            return None
+        return ProviderMeter(self.price_nano_per_hour, 0, self.standby_nano_per_hour, prepaid_s=self.prepaid_s)

@@ -62,6 +62,16 @@ class Attempt:
     outcome: Outcome = Outcome.UNSPECIFIED
     message: str = ""
     ended_at: int | None = None
+    retry_of: int = 0  # the attempt whose machine did not become usable, and which this one replaces
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedOffers:
+    """Offers that were not tried, and why."""
+
+    reason: str
+    count: int
+    offer_id: str  # one of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +108,7 @@ class Operation:
     failure: Failure | None = None
     steps: tuple[Step, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    skipped: tuple[SkippedOffers, ...] = ()  # as of the last choice
     cancel_requested: bool = False
     revision: int = 0
 

@@ -15,6 +15,8 @@ SCOPES = (
     "budgets:write",
     "webhooks:read",
     "webhooks:write",
+    "providers:read",
+    "providers:write",
     "inference:read",
     "inference:write",
 )

@@ -24,7 +24,8 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     # An early cancel ends before anything was bought.
     State.ACCEPTED: frozenset({State.ALLOCATING, State.TERMINATED, State.FAILED}),
     State.ALLOCATING: frozenset({State.STARTING, State.STOPPING, State.TERMINATED, State.FAILED}),
-    State.STARTING: frozenset({State.RUNNING, State.STOPPING, State.FAILED}),
+    # A machine that does not become usable is returned, and another offer tried.
+    State.STARTING: frozenset({State.RUNNING, State.ALLOCATING, State.STOPPING, State.FAILED}),
     State.RUNNING: frozenset({State.STOPPING, State.STOPPED, State.FAILED}),
     State.STOPPED: frozenset({State.RUNNING, State.STOPPING, State.FAILED}),
     State.STOPPING: frozenset({State.TERMINATED}),

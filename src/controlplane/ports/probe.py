@@ -15,7 +15,8 @@ class ProbeResult:
     ready: bool
     host_key: str = ""  # as presented, "ssh-ed25519 AAAA..."; empty when SSH was not reached or not asked
     reason: str = ""
-    permanent: bool = False  # looking again will not help: refused, or another host key than the pinned one
+    permanent: bool = False  # looking again will not help: another host key than the pinned one
+    refused: bool = False  # it answers and refuses the key, which may not be installed yet
 
 
 class Prober(Protocol):

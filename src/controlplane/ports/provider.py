@@ -77,11 +77,13 @@ class Created:
     """The machine exists and has this provider id; it need not be up yet.
 
     `created_at` is when the provider accepted it, as near as can be told: by its own clock, or else when the request
-    was sent (microseconds; None: when this answer came).
+    was sent (microseconds; None: when this answer came). `price_nano_per_hour` is what was agreed on for this machine,
+    with its disk, where that is known to differ from the offer's price.
     """
 
     machine_id: str
     created_at: int | None = None
+    price_nano_per_hour: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,7 @@ class Machine:
     created_at: int | None = None  # microseconds, the provider's clock
     utilisation: Utilisation | None = None
     host_id: str = ""  # local provider: the host it runs on
+    standby_nano_per_hour: int | None = None  # what it costs while it does not run
     running_s: float | None = None
     paid_until: int | None = None
     expires_at: int | None = None  # when the provider will end it, whatever we do
@@ -232,21 +235,18 @@ class Capabilities:
     extend: bool = False  # takes money in advance: `extend` must be called before `paid_until`
     destroy_is_end: bool = False  # a destroy that arrives ends the bill at once
     key_install_s: float = 0.0  # how long after SSH answers the keys may still be refused
+    offers_pause_s: float = 0.0  # the least time between two looks at its offers
     rest_s: float = 0.0  # for how long an offer that could not be had is not asked for again
 
 
 class Provider(Protocol):
-    """One marketplace under one credential."""
+    """One marketplace under one credential. Adapters derive from it: what not every provider can do has a body here."""
 
-    @property
-    def name(self) -> str:
-        """The provider's name: the first part of its offers' ids."""
-        ...
+    name: str
+    """The first part of its offers' ids."""
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do; constant while the process lives."""
-        ...
+    capabilities: Capabilities
+    """What it can do; constant while the process lives."""
 
     async def offers(self) -> tuple[Offer, ...]:
         """All that can be rented now. An empty answer means "nothing", never "could not ask"."""
@@ -255,7 +255,6 @@ class Provider(Protocol):
     async def admit(self, call: str) -> None:
         """Wait until a `launch` or `destroy` may be sent without breaking the provider's rate limits, and take that
         turn. What is recorded after this and before the call is therefore true to the moment of sending."""
-        ...
 
     async def launch(self, spec: LaunchSpec) -> LaunchOutcome:
         """Ask once for one machine, in a turn that `admit` gave. A second call with a label that already has a machine returns that machine
@@ -282,16 +281,15 @@ class Provider(Protocol):
     async def extend(self, machine_id: str, seconds: int) -> None:
         """Pay for that much more in advance; sent once. What came of it shows in `describe().paid_until`. Raises
         ProviderError where `capabilities.extend` is false."""
-        ...
+        raise ProviderError(f"{self.name} is not paid in advance")
 
     async def templates(self) -> tuple[Template, ...]:
         """The provider's own templates; empty where `capabilities.templates` is false."""
-        ...
+        return ()
 
     async def logs(self, machine_id: str, *, tail: int) -> str:
         """The last `tail` lines of the machine's own log. Raises ProviderError where `capabilities.logs` is false."""
-        ...
+        raise ProviderError(f"{self.name} keeps no logs")
 
     async def close(self) -> None:
         """Release what this process holds; machines go on."""
-        ...

@@ -18,13 +18,16 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from controlplane.domain.account import Account, ApiKey, IdempotencyRecord, SshKey
 from controlplane.domain.budget import Budget
+from controlplane.domain.credential import ProviderCredential
 from controlplane.domain.events import Event
+from controlplane.domain.failures import FailureRecord
 from controlplane.domain.instance import Instance
 from controlplane.domain.ledger import LedgerEntry, LedgerKind
 from controlplane.domain.operation import Operation, OperationState
 from controlplane.domain.principal import Scope
 from controlplane.domain.replica import ReplicaRecord
 from controlplane.domain.state import State
+from controlplane.domain.stray import StrayMachine
 from controlplane.domain.webhook import Delivery, Lane, WebhookCursor, WebhookEndpoint
 from controlplane.domain.work import WorkItem
 from controlplane.ports.ids import Ids
@@ -44,10 +47,13 @@ Record = (
     | Lane
     | Delivery
     | WebhookCursor
+    | FailureRecord
+    | StrayMachine
+    | ProviderCredential
 )
 R = TypeVar(
     "R", Account, ApiKey, SshKey, IdempotencyRecord, Instance, Operation, Budget, LedgerEntry, WorkItem, ReplicaRecord,
-    WebhookEndpoint, Lane, Delivery, WebhookCursor,
+    WebhookEndpoint, Lane, Delivery, WebhookCursor, FailureRecord, StrayMachine, ProviderCredential,
 )  # fmt: skip
 T = TypeVar("T")
 

@@ -8,13 +8,15 @@ late enough, lets the next attempt begin.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from controlplane.domain import ids as id_forms
 from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
 from controlplane.domain.money import text
 from controlplane.domain.offer import Offer
-from controlplane.domain.operation import OPEN, Attempt, Operation, Outcome
+from controlplane.domain.operation import OPEN, Attempt, Operation, Outcome, SkippedOffers
 from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.provider import (
@@ -22,7 +24,6 @@ from controlplane.ports.provider import (
     AuthFailed,
     Created,
     CreatedButUnusable,
-    Destruction,
     LaunchMode,
     LaunchOutcome,
     LaunchSpec,
@@ -36,11 +37,15 @@ from controlplane.ports.provider import (
     TooDear,
 )
 from controlplane.reconcile import endings
-from controlplane.reconcile.asking import ask, launch, provider_of
+from controlplane.reconcile.asking import admit, ask, launch, provider_of
+from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import hold_for, post
+from controlplane.reconcile.stop import returned
 from controlplane.reconcile.tenure import Rows, Tenure, nothing
 from controlplane.usecases.core import Core
+from controlplane.usecases.failure_memory import remember
 from controlplane.usecases.machine_secrets import jupyter_token, model_key, probe_seed
+from controlplane.usecases.offerbook import BEING_BOUGHT
 
 LOOKUP_GRACE_S = 1.0  # beyond what the provider's lateness explains, before a missing label counts as "not created"
 RETRY_LIMITED_S = 5.0
@@ -78,12 +83,31 @@ async def _try_next(tenure: Tenure, instance: Instance, operation: Operation | N
     """Record an attempt on the next offer, ask for it, and record the outcome. None: the hold was given up."""
     core = tenure.core
     attempts = operation.attempts if operation else ()
-    offer = _next_offer(core, instance, attempts)
-    if offer is None:
-        await _out_of_offers(tenure, instance, attempts)
+    choice = _choose(core, instance, attempts)
+    if choice.offer is None:
+        await _out_of_offers(tenure, instance, attempts, choice.skipped)
         return None
+    offer = choice.offer
+    core.offers.claim(offer.id)
+    try:
+        return await _try(tenure, instance, attempts, offer, choice.skipped)
+    finally:
+        core.offers.release(offer.id)
+
+
+async def _try(
+    tenure: Tenure, instance: Instance, attempts: tuple[Attempt, ...], offer: Offer, skipped: tuple[SkippedOffers, ...]
+) -> Instance | None:
+    """One attempt on one offer."""
+    core = tenure.core
+    credential = core.credentials.of(instance.account_id, offer.provider)
+    provider = _seller(core, offer.provider, credential)
+    assert provider is not None, "_choose takes offers of known providers only"
+    # The turn comes before the intent: from the commit on it is milliseconds until the provider hears of it.
+    await admit(core, provider, "launch")
     number = instance.attempt + 1
     label = id_forms.label(core.deployment_id, instance.id, number)
+    replaced = attempts[-1].number if attempts and attempts[-1].outcome is Outcome.NOT_READY else 0
 
     def intend(rows: Rows) -> None:
         if rows.instance.ending:
@@ -92,23 +116,32 @@ async def _try_next(tenure: Tenure, instance: Instance, operation: Operation | N
             return
         row = rows.instance
         row = row.to(State.ALLOCATING, rows.now) if row.state is State.ACCEPTED else row
-        rows.instance = row.trying(offer, number, label, rows.now)
+        rows.instance = row.trying(offer, number, label, credential, rows.now)
         if rows.create is not None:
-            attempt = Attempt(number, offer.id, offer.provider, offer.price_nano_per_hour, offer.currency, rows.now)
-            rows.create = rows.create.enter("allocate", rows.now).attempting(attempt, rows.now)
+            attempt = Attempt(
+                number, offer.id, offer.provider, offer.price_nano_per_hour, offer.currency, rows.now,
+                retry_of=replaced,
+            )  # fmt: skip
+            rows.create = replace(rows.create.enter("allocate", rows.now), skipped=skipped).attempting(
+                attempt, rows.now
+            )
 
     intended = await tenure.apply(intend)
     if intended.attempt != number:
         return intended  # somebody asked for the end in between; nothing was asked for
-    provider = core.providers[offer.provider]
-    outcome = await launch(core, provider, _spec(core, intended, offer))
-    return await _record(tenure, provider, number, outcome)
+    outcome = await launch(core, provider, _spec(core, provider, intended, offer))
+    return await _record(tenure, provider, number, offer, outcome)
 
 
-def _spec(core: Core, instance: Instance, offer: Offer) -> LaunchSpec:
+def _seller(core: Core, name: str, credential_id: str) -> Provider | None:
+    """Who buys at a provider: under the account's own credential where it has one."""
+    return core.credentials.provider(credential_id) if credential_id else core.providers.get(name)
+
+
+def _spec(core: Core, provider: Provider, instance: Instance, offer: Offer) -> LaunchSpec:
     wish = instance.wish
     mode = LaunchMode(wish.mode)
-    if mode is LaunchMode.JUPYTER and not core.providers[offer.provider].capabilities.jupyter:
+    if mode is LaunchMode.JUPYTER and not provider.capabilities.jupyter:
         mode = LaunchMode.SSH  # a machine without Jupyter is what this provider has
     return LaunchSpec(
         label=instance.label,
@@ -118,6 +151,9 @@ def _spec(core: Core, instance: Instance, offer: Offer) -> LaunchSpec:
         disk_gb=wish.disk_gb,
         mode=mode,
         image=wish.image,
+        template=wish.template,
+        on_start=wish.on_start,
+        ports=wish.ports,
         model=wish.model,
         model_api_key=model_key(core.secrets, instance.id) if wish.model else "",
         jupyter_token=jupyter_token(core.secrets, instance.id) if mode is LaunchMode.JUPYTER else "",
@@ -126,40 +162,66 @@ def _spec(core: Core, instance: Instance, offer: Offer) -> LaunchSpec:
     )
 
 
-def _next_offer(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Offer | None:
-    """The cheapest matching offer that was not tried, at a provider that did not refuse us.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The offer to try next, if any is left, and why others are not."""
+
+    offer: Offer | None
+    skipped: tuple[SkippedOffers, ...] = ()
+
+
+def _choose(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Choice:
+    """The best-ranked matching offer that was not tried, at a provider that did not refuse us.
 
     An attempt that our own crash or a lost answer cut short says nothing about its offer: it may be tried again,
     after all others.
     """
-    refused = {a.provider for a in attempts if a.outcome in (Outcome.AUTH_FAILED, Outcome.NO_FUNDS)}
-    tried = {a.offer_id for a in attempts if a.outcome not in _REPEATABLE}
-    repeats = Counter(a.offer_id for a in attempts if a.outcome is Outcome.NOT_CREATED)
-    resting = _resting(core, attempts)
-    wish = instance.wish
     if len(attempts) >= core.policy.max_attempts:
-        return None
+        return Choice(None)
+    wish = instance.wish
     if wish.requirements is not None:
-        candidates = core.offers.matching(wish.requirements, instance.currency)
+        template = core.offers.template(wish.template) if wish.template else None
+        cap, now = wish.max_price_nano_per_hour, core.clock.now()
+        ranking = core.offers.ranked(wish.requirements, instance.currency, now, cap, template)
+        candidates = [candidate.offer for candidate in ranking.candidates]
+        skipped = list(ranking.skipped)
     else:
         named = core.offers.get(wish.offer_id)
-        candidates = [named] if named is not None else []
-    cap = wish.max_price_nano_per_hour
-    return min(
-        (
-            o
-            for o in candidates
-            if o.id not in tried
-            and repeats[o.id] < MAX_REPEATS
-            and o.provider not in refused
-            and o.provider not in resting
-            and o.provider in core.providers
-            and (cap is None or o.price_nano_per_hour <= cap)
-            and o.host_id in ("", core.host_id)
-        ),
-        key=lambda o: repeats[o.id],  # candidates are by price; min keeps the first of equals
-        default=None,
-    )
+        cap = wish.max_price_nano_per_hour
+        candidates = [named] if named is not None and (cap is None or named.price_nano_per_hour <= cap) else []
+        skipped = []
+    repeats = Counter(a.offer_id for a in attempts if a.outcome is Outcome.NOT_CREATED)
+    left, passed = [], dict[str, list[str]]()
+    unfit = _unfit(core, instance, attempts)
+    for offer in candidates:
+        if why := unfit(offer):
+            passed.setdefault(why, []).append(offer.id)
+        elif repeats[offer.id] < MAX_REPEATS:
+            left.append(offer)
+    skipped += [SkippedOffers(why, len(ids), ids[0]) for why, ids in passed.items()]
+    # Candidates are by rank; min keeps the first of equals.
+    return Choice(min(left, key=lambda o: repeats[o.id], default=None), tuple(skipped))
+
+
+def _unfit(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Callable[[Offer], str]:
+    """Tells why an offer on the market is not for this instance now; empty when it is."""
+    refused = {a.provider for a in attempts if a.outcome in (Outcome.AUTH_FAILED, Outcome.NO_FUNDS)}
+    tried = {a.offer_id for a in attempts if a.outcome not in _REPEATABLE}
+    resting = _resting(core, attempts)
+
+    def unfit(offer: Offer) -> str:
+        credential = core.credentials.of(instance.account_id, offer.provider)
+        if offer.id in tried:
+            return "tried already"
+        if _seller(core, offer.provider, credential) is None:
+            return f"no credential for {offer.provider}"
+        if offer.provider in refused:
+            return f"{offer.provider} refused this deployment"
+        if offer.provider in resting:
+            return f"{offer.provider} asked to come back later"
+        return "of another host" if offer.host_id not in ("", core.host_id) else ""
+
+    return unfit
 
 
 def _resting(core: Core, attempts: tuple[Attempt, ...]) -> set[str]:
@@ -168,11 +230,14 @@ def _resting(core: Core, attempts: tuple[Attempt, ...]) -> set[str]:
     return {a.provider for a in attempts if a.outcome is Outcome.RATE_LIMITED and (a.ended_at or 0) > since}
 
 
-async def _out_of_offers(tenure: Tenure, instance: Instance, attempts: tuple[Attempt, ...]) -> None:
+async def _out_of_offers(
+    tenure: Tenure, instance: Instance, attempts: tuple[Attempt, ...], skipped: tuple[SkippedOffers, ...]
+) -> None:
     core = tenure.core
     overdue = core.clock.now() - instance.created_at > core.policy.allocate_deadline_s * SECOND
     # A fresh process has not asked the providers yet; a limited one only wants patience.
     waiting = not core.offers.loaded or (bool(attempts) and attempts[-1].outcome is Outcome.RATE_LIMITED)
+    waiting = waiting or any(each.reason == BEING_BOUGHT for each in skipped)
     if waiting and not overdue and len(attempts) < core.policy.max_attempts:
         await tenure.apply(nothing, due_in_s=RETRY_LIMITED_S if attempts else 0.2)
         return
@@ -183,7 +248,13 @@ async def _out_of_offers(tenure: Tenure, instance: Instance, attempts: tuple[Att
     else:
         code, reason = endings.RESOURCE_EXHAUSTED, "NO_CAPACITY"
         message = _no_capacity(attempts)
-    await tenure.apply(lambda rows: endings.fail(rows, core.policy, code, reason, message, gone=True), due_in_s=0)
+
+    def none_left(rows: Rows) -> None:
+        if rows.create is not None:
+            rows.create = replace(rows.create, skipped=skipped)
+        endings.fail(rows, core.policy, code, reason, message, gone=True)
+
+    await tenure.apply(none_left, due_in_s=0)
 
 
 def _no_capacity(attempts: tuple[Attempt, ...]) -> str:
@@ -197,32 +268,47 @@ def _no_capacity(attempts: tuple[Attempt, ...]) -> str:
     )
 
 
-async def _record(tenure: Tenure, provider: Provider, number: int, outcome: LaunchOutcome) -> Instance | None:
+async def _record(
+    tenure: Tenure, provider: Provider, number: int, offer: Offer, outcome: LaunchOutcome
+) -> Instance | None:
     """Record what a launch came to."""
     kind, message, machine_id = _classify(outcome)
+    created_at = outcome.created_at if isinstance(outcome, Created) else None
 
     def found(rows: Rows) -> None:
         if rows.create is not None:
             rows.create = rows.create.outcome(number, kind, message, rows.now)
         if machine_id:
-            rows.instance = replace(rows.instance, machine_id=machine_id, machine_at=rows.now)
+            at = rows.now if created_at is None else min(created_at, rows.now)
+            price = outcome.price_nano_per_hour if isinstance(outcome, Created) else None
+            rows.instance = rows.instance.made(machine_id, at, price)
         elif kind not in OPEN:
             # Nothing exists under this label; nothing is left to return.
             rows.instance = replace(rows.instance, label="", updated_at=rows.now)
         if kind is Outcome.CREATED:
-            _begin_start(rows, provider)
+            _begin_start(rows, provider, offer)
 
     if kind is Outcome.AMBIGUOUS:
         await tenure.apply(found, due_in_s=min(1.0, provider.capabilities.transition_poll_s))
         return None
-    return await tenure.apply(found)
+    recorded = await tenure.apply(found)
+    await remember(tenure.core, offer, kind, provider.capabilities.rest_s)
+    return recorded
 
 
-def _begin_start(rows: Rows, provider: Provider) -> None:
+async def note_failure(core: Core, provider: Provider, offer_id: str, outcome: Outcome) -> None:
+    """Remember a failure of an offer that is known by its id only; one that left the market needs no memory."""
+    offer = core.offers.known(offer_id)
+    if offer is not None:
+        await remember(core, offer, outcome, provider.capabilities.rest_s)
+
+
+def _begin_start(rows: Rows, provider: Provider, offer: Offer | None) -> None:
     if rows.instance.ending:
         endings.stopping(rows)
         return
-    deadline = rows.now + int(provider.capabilities.start_deadline_s * SECOND)
+    patience_s = (offer.start_deadline_s if offer is not None else 0) or provider.capabilities.start_deadline_s
+    deadline = rows.now + int(patience_s * SECOND)
     rows.instance = replace(rows.instance.to(State.STARTING, rows.now), start_deadline_at=deadline)
     if rows.create is not None:
         rows.create = rows.create.enter("start", rows.now)
@@ -260,7 +346,8 @@ async def _settle(tenure: Tenure, instance: Instance, attempt: Attempt) -> Insta
     if machine is not None and machine.status in LOST:
         return await tenure.apply(lambda rows: _half_made(rows, attempt.number, machine))
     if machine is not None:
-        return await tenure.apply(lambda rows: _adopt(rows, provider, attempt.number, machine))
+        offer = tenure.core.offers.known(attempt.offer_id)
+        return await tenure.apply(lambda rows: _adopt(rows, provider, attempt, machine, offer))
     if not listing.complete:
         await tenure.apply(nothing, due_in_s=capabilities.transition_poll_s)
         return None
@@ -284,13 +371,13 @@ async def _settle(tenure: Tenure, instance: Instance, attempt: Attempt) -> Insta
     return after
 
 
-def _adopt(rows: Rows, provider: Provider, number: int, machine: Machine) -> None:
-    """The machine was made after all."""
+def _adopt(rows: Rows, provider: Provider, attempt: Attempt, machine: Machine, offer: Offer | None) -> None:
+    """The machine was made after all. Where the provider does not tell when, it was when it was asked."""
     if rows.create is not None:
-        rows.create = rows.create.outcome(number, Outcome.CREATED, "found by its label", rows.now)
-    made_at = min(machine.created_at or rows.now, rows.now)
-    rows.instance = replace(rows.instance, machine_id=machine.id, machine_at=made_at, missing_since=None)
-    _begin_start(rows, provider)
+        rows.create = rows.create.outcome(attempt.number, Outcome.CREATED, "found by its label", rows.now)
+    rows.instance = rows.instance.made(machine.id, attempt.started_at)
+    metered(rows, machine)
+    _begin_start(rows, provider, offer)
 
 
 def _half_made(rows: Rows, number: int, machine: Machine) -> None:
@@ -306,18 +393,17 @@ def _half_made(rows: Rows, number: int, machine: Machine) -> None:
 async def _return_unusable(tenure: Tenure, instance: Instance) -> Instance | None:
     """Destroy a machine that was made but cannot be used, before the next attempt."""
     provider = provider_of(tenure.core, instance)
-    if (
-        await ask(tenure.core, provider, "destroy", provider.destroy(instance.machine_id, grace_s=0))
-        is Destruction.PENDING
-    ):
+    gone_at = await returned(tenure, provider, instance, grace_s=0)
+    if gone_at is None:
         await tenure.apply(nothing, due_in_s=provider.capabilities.transition_poll_s)
         return None
 
     def gone(rows: Rows) -> None:
-        rows.instance = replace(rows.instance, gone_at=rows.now)
+        rows.instance = replace(rows.instance, gone_at=min(gone_at, rows.now))
         post(rows, tenure.core.policy)
         rows.instance = replace(
-            rows.instance, gone_at=None, machine_id="", machine_at=None, cost_nano=0, cost_until=None, label="",
+            rows.instance, gone_at=None, machine_id="", machine_at=None, cost_nano=0, cost_until=None, meter=None,
+            destroy_at=None, label="",
         )  # fmt: skip
 
     return await tenure.apply(gone)

@@ -10,7 +10,7 @@ import structlog
 
 from controlplane.domain.instance import Instance
 from controlplane.ports.meter import Count, Timing
-from controlplane.ports.provider import Ambiguous, LaunchOutcome, LaunchSpec, Provider, ProviderError
+from controlplane.ports.provider import Ambiguous, Destruction, LaunchOutcome, LaunchSpec, Provider, ProviderError
 from controlplane.usecases.core import Core
 
 T = TypeVar("T")
@@ -18,10 +18,15 @@ log = structlog.get_logger()
 
 
 def provider_of(core: Core, instance: Instance) -> Provider:
-    """The provider an instance was bought from; ProviderError while this process has none of that name."""
-    provider = core.providers.get(instance.provider)
+    """The provider an instance was bought from, under the credential it was bought with; ProviderError while this
+    process has none such."""
+    if instance.credential_id:
+        provider = core.credentials.provider(instance.credential_id)
+    else:
+        provider = core.providers.get(instance.provider)
     if provider is None:
-        raise ProviderError(f"provider {instance.provider!r} is not configured")
+        under = f" under credential {instance.credential_id}" if instance.credential_id else ""
+        raise ProviderError(f"provider {instance.provider!r} is not configured{under}")
     return provider
 
 
@@ -37,6 +42,17 @@ async def launch(core: Core, provider: Provider, spec: LaunchSpec) -> LaunchOutc
     except ProviderError as error:
         log.warning("provider.launch_unclear", provider=provider.name, label=spec.label, error=str(error))
         return Ambiguous("the provider's answer was lost or not understood")
+
+
+async def admit(core: Core, provider: Provider, call: str) -> None:
+    """Wait for the turn of a launch or destroy; ProviderError when it does not come in time."""
+    await _timed(core, provider, "admit", provider.admit(call), provider.capabilities.launch_timeout_s)
+
+
+async def destroy(core: Core, provider: Provider, machine_id: str, *, grace_s: float) -> Destruction:
+    """What became of a destroy, in the turn that it takes."""
+    await admit(core, provider, "destroy")
+    return await ask(core, provider, "destroy", provider.destroy(machine_id, grace_s=grace_s))
 
 
 async def _timed(core: Core, provider: Provider, operation: str, call: Awaitable[T], timeout_s: float) -> T:

@@ -13,10 +13,15 @@ from controlplane.usecases.core import Policy
 CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, FAILED_PRECONDITION, UNAVAILABLE = 1, 4, 8, 9, 14
 
 
-def fail(rows: Rows, policy: Policy, code: int, reason: str, message: str, *, gone: bool = False) -> None:
-    """End against the wish. What is left at the provider is still returned, unless it is known to be gone."""
+def fail(
+    rows: Rows, policy: Policy, code: int, reason: str, message: str, *, gone: bool = False, gone_at: int | None = None
+) -> None:
+    """End against the wish. What is left at the provider is still returned, unless it is known to be gone; since
+    `gone_at`, or since now where nobody knows."""
     row = rows.instance.to(State.FAILED, rows.now, reason, message)
-    rows.instance = replace(row, gone_at=rows.now) if gone and row.label else row
+    if gone and row.label:
+        row = replace(row, gone_at=rows.now if gone_at is None else min(gone_at, rows.now))
+    rows.instance = row
     if rows.create is not None:
         rows.create = rows.create.finish(OperationState.FAILED, rows.now, Failure(code, reason, message))
     if rows.terminate is not None and rows.instance.settled:
@@ -24,12 +29,13 @@ def fail(rows: Rows, policy: Policy, code: int, reason: str, message: str, *, go
     post(rows, policy)
 
 
-def terminated(rows: Rows, policy: Policy) -> None:
-    """End as wished: the provider confirmed that nothing is left (or nothing was ever made)."""
+def terminated(rows: Rows, policy: Policy, gone_at: int | None = None) -> None:
+    """End as wished: the provider confirmed that nothing is left since `gone_at` (or nothing was ever made)."""
     row = rows.instance
     if row.state is not State.FAILED:
         row = row.to(State.TERMINATED, rows.now, row.stop_reason, row.stop_message)
-    rows.instance = replace(row, gone_at=rows.now if row.label else row.gone_at, updated_at=rows.now)
+    gone_at = rows.now if gone_at is None else min(gone_at, rows.now)
+    rows.instance = replace(row, gone_at=gone_at if row.label else row.gone_at, updated_at=rows.now)
     if rows.create is not None and not rows.create.done:
         reason = "CANCELLED" if row.stop_reason == "TERMINATED_BY_CALLER" else row.stop_reason
         rows.create = rows.create.finish(

@@ -8,16 +8,19 @@ from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
 from controlplane.domain.records import replace
 from controlplane.domain.state import State
-from controlplane.ports.provider import Machine, MachineStatus, ProviderError, Utilisation
+from controlplane.ports.provider import Machine, MachineStatus, Provider, ProviderError, Utilisation
 from controlplane.reconcile import endings
 from controlplane.reconcile.allocate import LOST
 from controlplane.reconcile.asking import ask, provider_of
 from controlplane.reconcile.lease import end_if_over
 from controlplane.reconcile.looks import next_look
+from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.start import lost
 from controlplane.reconcile.tenure import Rows, Tenure
 from controlplane.usecases.core import Core, Policy
+
+PAY_AHEAD_S = 600  # before the end of what is paid; leaves many looks for answers that are lost
 
 
 async def observe(tenure: Tenure, instance: Instance) -> None:
@@ -28,12 +31,15 @@ async def observe(tenure: Tenure, instance: Instance) -> None:
         return
     provider = provider_of(core, instance)
     machine: Machine | None = None
+    paid_s = 0
     with contextlib.suppress(ProviderError):  # the sweep and the provider's metrics tell; the lease goes on
         machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
+        paid_s = await _pay_on(core, provider, instance, machine)
 
     def findings(rows: Rows) -> None:
         if machine is not None:
             _seen(rows, core, machine)
+            _paid(rows, paid_s)
         if rows.instance.state in (State.RUNNING, State.STOPPED):
             post(rows, core.policy)
             end_if_over(rows)
@@ -44,13 +50,41 @@ async def observe(tenure: Tenure, instance: Instance) -> None:
     await tenure.apply(findings, due_in_s=next_look(core.policy, pause), failed=machine is None)
 
 
+async def _pay_on(core: Core, provider: Provider, instance: Instance, machine: Machine) -> int:
+    """Pay for the next unit of a machine that is paid in advance, if its life goes on past what is paid. For how many
+    seconds.
+
+    An answer that is lost is not asked for again at once: the next look shows whether it was paid.
+    """
+    meter = instance.meter
+    if not provider.capabilities.extend or meter is None or meter.paid_until is None:
+        return 0
+    paid_until = max(meter.paid_until, machine.paid_until or 0)
+    ends = [at for at in (instance.expire_at, instance.hard_expire_at) if at is not None]
+    if machine.status is not MachineStatus.RUNNING or min(ends, default=paid_until + 1) <= paid_until:
+        return 0
+    if core.clock.now() < paid_until - PAY_AHEAD_S * SECOND:
+        return 0
+    await ask(core, provider, "extend", provider.extend(instance.machine_id, meter.prepaid_s))
+    return meter.prepaid_s
+
+
+def _paid(rows: Rows, seconds: int) -> None:
+    row = rows.instance
+    if not seconds or row.meter is None:
+        return
+    expire = None if row.provider_expire_at is None else row.provider_expire_at + seconds * SECOND
+    rows.instance = replace(row, meter=row.meter.extended(seconds), provider_expire_at=expire)
+
+
 def _end(rows: Rows, policy: Policy) -> None:
     post(rows, policy)
     endings.stopping(rows)
 
 
 def _seen(rows: Rows, core: Core, machine: Machine) -> None:
-    row = replace(rows.instance, seen_at=rows.now, missing_since=None)
+    metered(rows, machine)
+    row = _moved(replace(rows.instance, seen_at=rows.now, missing_since=None), machine)
     rows.instance = row
     if machine.status in LOST:
         lost(rows, core, machine)
@@ -60,6 +94,16 @@ def _seen(rows: Rows, core: Core, machine: Machine) -> None:
         rows.instance = row.to(State.RUNNING, rows.now)
     elif row.idle_timeout_s:
         _check_idle(rows, core.policy, machine.utilisation)
+
+
+def _moved(row: Instance, machine: Machine) -> Instance:
+    """With the address at which the provider now says the machine is. The way in that was used stays while it is one."""
+    ways = [way for way in (machine.ssh, *machine.ssh_also) if way is not None]
+    if not ways or machine.status is not MachineStatus.RUNNING:
+        return row
+    if any((way.host, way.port, way.user) == (row.ssh_host, row.ssh_port, row.ssh_user) for way in ways):
+        return row
+    return replace(row, ssh_host=ways[0].host, ssh_port=ways[0].port, ssh_user=ways[0].user)
 
 
 def _check_idle(rows: Rows, policy: Policy, use: Utilisation | None) -> None:

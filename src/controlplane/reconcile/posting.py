@@ -41,7 +41,9 @@ def _post_charge(rows: Rows, interval: int) -> None:
 
 def _post_cost(rows: Rows, interval: int) -> None:
     row = rows.instance
-    until = row.gone_at if row.gone_at is not None else rows.now
+    # What a destroy without an answer left of the bill is known once the machine was looked at.
+    open_until = rows.now if row.destroy_at is None else min(rows.now, row.destroy_at)
+    until = row.gone_at if row.gone_at is not None else open_until
     start = row.cost_until if row.cost_until is not None else row.machine_at
     if row.machine_at is None or start is None or until <= start:
         return
@@ -49,7 +51,7 @@ def _post_cost(rows: Rows, interval: int) -> None:
         return
     posted = row.cost_nano
     for begin, end in _hours(start, until):
-        total = cost(row.price_nano_per_hour, row.machine_at, end)
+        total = row.meter.total(end) if row.meter else cost(row.price_nano_per_hour, row.machine_at, end)
         if total > posted:
             _entry(rows, LedgerKind.PROVIDER_COST, begin, end, total - posted)
             posted = total

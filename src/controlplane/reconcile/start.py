@@ -9,13 +9,14 @@ from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.meter import Count, Timing
 from controlplane.ports.probe import ProbeResult
-from controlplane.ports.provider import Machine, MachineStatus, SshEndpoint
+from controlplane.ports.provider import Machine, MachineStatus, Provider, SshEndpoint
 from controlplane.reconcile import endings
-from controlplane.reconcile.allocate import LOST
+from controlplane.reconcile.allocate import LOST, note_failure
 from controlplane.reconcile.asking import ask, provider_of
 from controlplane.reconcile.looks import next_look
+from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
-from controlplane.reconcile.tenure import Rows, Tenure
+from controlplane.reconcile.tenure import Findings, Rows, Tenure
 from controlplane.usecases.core import Core
 from controlplane.usecases.machine_secrets import jupyter_token, model_key, probe_seed
 
@@ -31,28 +32,48 @@ async def start(tenure: Tenure, instance: Instance) -> None:
     provider = provider_of(core, instance)
     machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
     if machine.status in LOST:
-        await tenure.apply(lambda rows: lost(rows, core, machine), due_in_s=0)
+        await _give_up(tenure, instance, provider, lambda rows: _lost_early(rows, core, machine))
         return
-    ready = await _probe(core, instance, machine)
-    if ready.ready and machine.ssh is not None:
+    endpoint, ready = await _probe(core, instance, machine)
+    if ready.ready:
         next_s = next_look(core.policy, provider.capabilities.steady_poll_s)
-        running = await tenure.apply(lambda rows: _running(rows, core, machine, ready), due_in_s=next_s)
+        running = await tenure.apply(lambda rows: _running(rows, core, machine, endpoint, ready), due_in_s=next_s)
         _measure(core, running)
         return
+    reason = ready.reason or machine.message or f"the machine is {machine.status}"
 
     def not_yet(rows: Rows) -> None:
-        row = replace(rows.instance, seen_at=rows.now)
+        metered(rows, machine)
+        row = rows.instance
         # The first host key met is the one that must answer until the end.
-        rows.instance = replace(row, ssh_host_key=row.ssh_host_key or ready.host_key)
-        if row.start_deadline_at is not None and rows.now >= row.start_deadline_at:
-            message = f"the machine was not usable in time: {ready.reason or machine.message or machine.status}"
-            if rows.create is not None:
-                rows.create = rows.create.outcome(row.attempt, Outcome.NOT_READY, message, rows.now)
-            endings.fail(rows, core.policy, endings.DEADLINE_EXCEEDED, "START_TIMEOUT", message)
+        rows.instance = replace(
+            row, seen_at=rows.now, ssh_host_key=row.ssh_host_key or ready.host_key,
+            refused_at=(row.refused_at or rows.now) if ready.refused else None,
+        )  # fmt: skip
+        if hopeless(rows.instance, provider, ready, rows.now):
+            _not_ready(rows, core, "NOT_READY", f"the machine cannot be used: {reason}")
+        elif row.start_deadline_at is not None and rows.now >= row.start_deadline_at:
+            _not_ready(rows, core, "START_TIMEOUT", f"the machine was not usable in time: {reason}")
 
-    after = await tenure.apply(not_yet, due_in_s=provider.capabilities.transition_poll_s)
-    if after.state is State.FAILED:
+    await _give_up(tenure, instance, provider, not_yet)
+
+
+async def _give_up(tenure: Tenure, instance: Instance, provider: Provider, findings: Findings) -> None:
+    """Apply findings that may end the start; a machine that is given up is remembered of its offer."""
+    core = tenure.core
+    after = await tenure.apply(findings, due_in_s=provider.capabilities.transition_poll_s)
+    if after.state is not State.STARTING and not after.ending:
         core.meter.count(Count.SSH_VERIFY_FAILURES)
+        await note_failure(core, provider, instance.offer_id, Outcome.NOT_READY)
+
+
+def hopeless(row: Instance, provider: Provider, ready: ProbeResult, now: int) -> bool:
+    """Whether waiting will not help: another host key than the pinned one, or keys refused for longer than the
+    provider takes to install them."""
+    if ready.refused:
+        patience = int(provider.capabilities.key_install_s * SECOND)
+        return row.refused_at is not None and now - row.refused_at > patience
+    return ready.permanent
 
 
 def _measure(core: Core, running: Instance) -> None:
@@ -61,11 +82,22 @@ def _measure(core: Core, running: Instance) -> None:
         core.meter.observe(Timing.PROVISIONING, (running.run_at - running.created_at) / SECOND, running.provider)
 
 
-async def _probe(core: Core, instance: Instance, machine: Machine) -> ProbeResult:
-    if machine.ssh is None:
-        return ProbeResult(False, reason=machine.message or f"the machine is {machine.status}")
-    known = machine.ssh.host_key or instance.ssh_host_key
-    endpoint = SshEndpoint(machine.ssh.host, machine.ssh.port, machine.ssh.user, known)
+async def _probe(core: Core, instance: Instance, machine: Machine) -> tuple[SshEndpoint | None, ProbeResult]:
+    """The way in that answers, and what it said; or the first one that has something to say."""
+    first: tuple[SshEndpoint | None, ProbeResult] | None = None
+    for way in (machine.ssh, *machine.ssh_also):
+        if way is None:
+            continue
+        found = await _probe_one(core, instance, machine, way)
+        if found.ready:
+            return way, found
+        if first is None or (found.refused and not first[1].refused):
+            first = (way, found)
+    return first or (None, ProbeResult(False, reason=machine.message or f"the machine is {machine.status}"))
+
+
+async def _probe_one(core: Core, instance: Instance, machine: Machine, way: SshEndpoint) -> ProbeResult:
+    endpoint = SshEndpoint(way.host, way.port, way.user, way.host_key or instance.ssh_host_key)
     ssh = await core.prober.probe(endpoint, probe_seed(core.secrets, instance.id), PROBE_S)
     if not ssh.ready:
         return ssh
@@ -79,27 +111,66 @@ async def _probe(core: Core, instance: Instance, machine: Machine) -> ProbeResul
     return replace(ssh, ready=service.ready, reason=service.reason)
 
 
-def _running(rows: Rows, core: Core, machine: Machine, ready: ProbeResult) -> None:
+def _running(rows: Rows, core: Core, machine: Machine, way: SshEndpoint | None, ready: ProbeResult) -> None:
     if rows.instance.ending:
         endings.stopping(rows)
         return
-    assert machine.ssh is not None
+    assert way is not None, "only a way in can be ready"
+    metered(rows, machine)
     rows.instance = replace(
         rows.instance.to(State.RUNNING, rows.now).reservation_begun(),
-        ssh_host=machine.ssh.host, ssh_port=machine.ssh.port, ssh_user=machine.ssh.user,
-        ssh_host_key=ready.host_key or machine.ssh.host_key, model_url=machine.model_url or machine.jupyter_url,
-        seen_at=rows.now,
+        ssh_host=way.host, ssh_port=way.port, ssh_user=way.user, ssh_host_key=ready.host_key or way.host_key,
+        model_url=machine.model_url or machine.jupyter_url, seen_at=rows.now, refused_at=None,
     )  # fmt: skip
     if rows.create is not None:
         rows.create = rows.create.enter("ready", rows.now).finish(OperationState.SUCCEEDED, rows.now)
     post(rows, core.policy)
 
 
-def lost(rows: Rows, core: Core, machine: Machine) -> None:
-    """The provider lost the machine, took it back, or reports that it broke."""
+def _not_ready(rows: Rows, core: Core, reason: str, message: str) -> None:
+    """The machine is returned; another offer is tried in its place as often as the wish allows."""
+    if rows.instance.ending:
+        endings.stopping(rows)
+        return
+    retry = _may_retry(rows)
+    if rows.create is not None:
+        rows.create = rows.create.outcome(rows.instance.attempt, Outcome.NOT_READY, message, rows.now)
+    if retry:
+        row = rows.instance.to(State.ALLOCATING, rows.now, reason, message)
+        rows.instance = replace(row, start_deadline_at=None, refused_at=None, ssh_host_key="")
+    else:
+        endings.fail(rows, core.policy, endings.DEADLINE_EXCEEDED, reason, message)
+
+
+def _may_retry(rows: Rows) -> bool:
+    attempts = rows.create.attempts if rows.create is not None else ()
+    replaced = sum(1 for attempt in attempts if attempt.outcome is Outcome.NOT_READY)
+    return rows.create is not None and not rows.create.done and replaced < rows.instance.wish.max_retries
+
+
+def _lost_early(rows: Rows, core: Core, machine: Machine) -> None:
+    """Lost before anybody could use it: like one that did not become usable."""
+    metered(rows, machine)
+    if not rows.instance.ending and _may_retry(rows):
+        _not_ready(rows, core, *_why_lost(machine))
+    else:
+        lost(rows, core, machine)
+
+
+def _why_lost(machine: Machine) -> tuple[str, str]:
     reason = "PREEMPTED" if machine.status is MachineStatus.PREEMPTED else "MACHINE_LOST"
     message = {
-        MachineStatus.GONE: "the machine is gone at the provider",
+        MachineStatus.GONE: machine.message or "the machine is gone at the provider",
         MachineStatus.PREEMPTED: "the provider took the machine back",
     }.get(machine.status, f"the machine failed at the provider: {machine.message or 'no reason given'}")
-    endings.fail(rows, core.policy, endings.UNAVAILABLE, reason, message, gone=machine.status is MachineStatus.GONE)
+    return reason, message
+
+
+def lost(rows: Rows, core: Core, machine: Machine) -> None:
+    """The provider lost the machine, took it back, or reports that it broke."""
+    reason, message = _why_lost(machine)
+    term = rows.instance.provider_expire_at
+    if machine.status is MachineStatus.GONE and term is not None and rows.now >= term:
+        reason, message = "PROVIDER_EXPIRED", "the provider ended the machine at the end of its term"
+    gone = machine.status is MachineStatus.GONE
+    endings.fail(rows, core.policy, endings.UNAVAILABLE, reason, message, gone=gone, gone_at=machine.ended_at)

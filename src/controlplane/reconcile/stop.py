@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from controlplane.domain.instance import Instance
+from controlplane.domain.records import replace
 from controlplane.domain.state import State
-from controlplane.ports.provider import Destruction
+from controlplane.ports.provider import Destruction, MachineStatus, Provider
 from controlplane.reconcile import endings
-from controlplane.reconcile.asking import ask, provider_of
+from controlplane.reconcile.asking import admit, ask, destroy, provider_of
+from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows, Tenure
 
@@ -19,9 +21,9 @@ async def stop(tenure: Tenure, instance: Instance) -> None:
     provider = provider_of(core, instance)
     graceful = instance.state is State.STOPPING and not instance.stop_force
     grace_s = core.policy.stop_grace_s if graceful else 0.0
-    done = await ask(core, provider, "destroy", provider.destroy(instance.machine_id, grace_s=grace_s))
-    if done is Destruction.GONE:
-        await tenure.apply(lambda rows: endings.terminated(rows, core.policy), due_in_s=0)
+    gone_at = await returned(tenure, provider, instance, grace_s)
+    if gone_at is not None:
+        await tenure.apply(lambda rows: endings.terminated(rows, core.policy, gone_at), due_in_s=0)
         return
 
     def still(rows: Rows) -> None:
@@ -31,3 +33,28 @@ async def stop(tenure: Tenure, instance: Instance) -> None:
     waited_s = (core.clock.now() - since) / 1_000_000
     pause = provider.capabilities.transition_poll_s
     await tenure.apply(still, due_in_s=min(SLOWEST_POLL_S, max(pause, waited_s / 10)))
+
+
+async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace_s: float) -> int | None:
+    """Destroy a machine. Since when it is gone, or None while something may be left.
+
+    Where a destroy that arrives ends the bill, it ends when the destroy was sent, not when its answer was heard: so the
+    moment is recorded before, and a machine is looked at before it is destroyed again, since the last destroy may have
+    worked although its answer was lost.
+    """
+    core = tenure.core
+    if not provider.capabilities.destroy_is_end:
+        done = await destroy(core, provider, instance.machine_id, grace_s=grace_s)
+        return core.clock.now() if done is Destruction.GONE else None
+    await admit(core, provider, "destroy")
+    machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
+    if machine.status is MachineStatus.GONE:
+        return machine.ended_at or instance.destroy_at or core.clock.now()
+
+    def about_to(rows: Rows) -> None:
+        metered(rows, machine)
+        rows.instance = replace(rows.instance, destroy_at=rows.now)
+
+    sent = await tenure.apply(about_to)
+    done = await ask(core, provider, "destroy", provider.destroy(instance.machine_id, grace_s=grace_s))
+    return sent.destroy_at if done is Destruction.GONE else None

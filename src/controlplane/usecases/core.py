@@ -17,6 +17,7 @@ from controlplane.ports.ssh import SshKeyParser
 from controlplane.ports.store import Store
 from controlplane.ports.webhooks import NoUrls, UrlGuard
 from controlplane.usecases.offerbook import OfferBook
+from controlplane.usecases.provider_credentials import CredentialBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Core:
     policy: Policy
     deployment_id: str
     host_id: str = ""
+    credentials: CredentialBook = field(default_factory=CredentialBook)
     meter: Meter = NoMeter()  # noqa: RUF009 without state
     urls: UrlGuard = NoUrls()  # noqa: RUF009 without state
     webhook_events: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event types by dialect

@@ -32,6 +32,9 @@ from controlplane.usecases import validation
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
 
+RETRIES = 2
+MAX_RETRIES = 5
+
 
 @dataclass(frozen=True, slots=True)
 class CreateInstance:
@@ -49,6 +52,10 @@ class CreateInstance:
     mode: str = "ssh"
     model: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
+    template: str = ""
+    on_start: str = ""
+    ports: tuple[int, ...] = ()
+    max_retries: int | None = None  # None: RETRIES with requirements, 0 with an offer id
     reservation_s: int | None = None
     max_duration_s: int | None = None
     idle_timeout_s: int = 0
@@ -65,6 +72,13 @@ class CreateInstance:
         validation.check_count("ssh_public_keys", self.ssh_public_keys, 32)
         validation.check_length("image", self.image, 1024)
         validation.check_length("model", self.model, 255)
+        validation.check_length("on_start", self.on_start, 16_384)
+        validation.check_count("ports", self.ports, 32)
+        for index, port in enumerate(self.ports):
+            if not 1 <= port <= 65535:
+                raise invalid(f"ports[{index}]", "must be from 1 to 65535", port)
+        if self.max_retries is not None and not 0 <= self.max_retries <= MAX_RETRIES:
+            raise invalid("max_retries", f"must be from 0 to {MAX_RETRIES}", self.max_retries)
         if not 0 <= self.disk_gb <= 10_000:
             raise invalid("disk_gb", "must be from 1 to 10000, or 0 for the default", self.disk_gb)
         if (self.mode == "model") != bool(self.model):
@@ -157,13 +171,18 @@ def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, in
     Refuses what the market cannot give now.
     """
     cap = wish.max_price_nano_per_hour
+    template = core.offers.template(wish.template) if wish.template else None
+    if wish.template and template is None:
+        raise not_found("template", wish.template)
     if wish.requirements is not None:
-        found = core.offers.matching(wish.requirements, currency)
-        affordable = [o for o in found if cap is None or o.price_nano_per_hour <= cap]
+        ranking = core.offers.ranked(wish.requirements, currency, core.clock.now(), cap, template)
+        affordable = [candidate.offer for candidate in ranking.candidates]
         if not affordable:
+            skipped = "; ".join(f"{each.count} {each.reason}" for each in ranking.skipped[:4])
             raise FailedPrecondition(
                 f"no offer on the market meets: {wish.requirements}"
-                + (f", at most {text(cap, currency)} per hour" if cap is not None else ""),
+                + (f", at most {text(cap, currency)} per hour" if cap is not None else "")
+                + (f" (offers passed over: {skipped})" if skipped else ""),
                 reason="NO_MATCHING_OFFER", requirements=str(wish.requirements),
             )  # fmt: skip
         disk = _check_disk(core, wish, affordable)
@@ -173,6 +192,10 @@ def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, in
     offer = core.offers.get(wish.offer_id)
     if offer is None or offer.currency != currency:
         raise not_found("offer", wish.offer_id)
+    if template is not None and (why := template.unmet_by(offer)):
+        raise FailedPrecondition(
+            f"offer {offer.id} cannot run template {template.id}: {why}", reason="NO_MATCHING_OFFER", offer_id=offer.id
+        )
     if cap is not None and offer.price_nano_per_hour > cap:
         raise FailedPrecondition(
             f"offer {offer.id} costs {text(offer.price_nano_per_hour, currency)} per hour, "
@@ -216,7 +239,8 @@ def _accepted(
         wish=Wish(
             offer_id=wish.offer_id, requirements=wish.requirements, max_price_nano_per_hour=cap,
             ssh_public_keys=tuple(dict.fromkeys(public_keys)), image=wish.image, disk_gb=disk_gb, mode=wish.mode,
-            model=wish.model, env=dict(wish.env),
+            model=wish.model, env=dict(wish.env), template=wish.template, on_start=wish.on_start, ports=wish.ports,
+            max_retries=_retries(wish),
         ),
         billing=wish.billing,
         currency=account.currency,
@@ -230,6 +254,12 @@ def _accepted(
         hard_expire_at=tx.now + hard_s * SECOND,
         idle_timeout_s=wish.idle_timeout_s,
     )  # fmt: skip
+
+
+def _retries(wish: CreateInstance) -> int:
+    if wish.max_retries is not None:
+        return wish.max_retries if wish.requirements is not None else 0
+    return RETRIES if wish.requirements is not None else 0
 
 
 async def update(

@@ -11,11 +11,14 @@ import sqlalchemy as sa
 
 from controlplane.domain.account import Account, ApiKey, IdempotencyRecord, SshKey
 from controlplane.domain.budget import Budget
+from controlplane.domain.credential import ProviderCredential
+from controlplane.domain.failures import FailureRecord
 from controlplane.domain.instance import Instance
 from controlplane.domain.ledger import LedgerEntry
 from controlplane.domain.operation import Operation
 from controlplane.domain.principal import CANONICAL_DIALECT
 from controlplane.domain.replica import ReplicaRecord
+from controlplane.domain.stray import StrayMachine
 from controlplane.domain.webhook import Delivery, Lane, WebhookCursor, WebhookEndpoint
 from controlplane.domain.work import WorkItem
 
@@ -90,7 +93,8 @@ instances = sa.Table(
     _int("idle_since", null=True), _text("stop_reason"), _text("stop_message"), _int("stop_at", null=True),
     _flag("stop_force"), _text("terminate_operation_id"), _int("charged_nano"), _int("charged_until", null=True),
     _int("cost_nano"), _int("cost_until", null=True), _int("hold_nano"), _int("seen_at", null=True),
-    _int("missing_since", null=True), *_message(),
+    _int("missing_since", null=True), _later("credential_id", ""), _int("destroy_at", null=True),
+    _int("refused_at", null=True), _int("provider_expire_at", null=True), sa.Column("meter", sa.Text), *_message(),
     sa.Index("instances_account", "account_id", "id"),
     sa.Index(
         "instances_live", "account_id", "id",
@@ -102,7 +106,7 @@ operations = sa.Table(
     "operations", metadata, _id(), _text("account_id"), _text("instance_id"), _text("kind"), _text("state"),
     _int("created_at"), _int("updated_at"), _text("request_id"), _int("done_at", null=True),
     sa.Column("failure", sa.Text), _text("steps"), _text("attempts"), _flag("cancel_requested"), _int("revision"),
-    *_message(),
+    _later("skipped", "[]"), *_message(),
     sa.Index("operations_account", "account_id", "id"),
     sa.Index("operations_instance", "instance_id"),
     sa.Index("operations_done", "done_at"),
@@ -163,6 +167,22 @@ webhook_deliveries = sa.Table(
 
 webhook_cursor = sa.Table("webhook_cursor", metadata, _id(), _int("seq"), *_lease())
 
+failures = sa.Table(
+    "failures", metadata, _id(), _text("provider"), _int("score_milli"), _int("at"), _int("rest_until"), _text("cause"),
+)  # fmt: skip
+
+strays = sa.Table(
+    "strays", metadata, _id(), _text("provider"), _text("credential_id"), _text("machine_id"), _text("label"),
+    _text("kind"), _text("status"), _int("price_nano_per_hour"), _int("first_seen_at"), _int("last_seen_at"),
+    _text("wish"), _text("account_id"), _text("error"),
+)  # fmt: skip
+
+provider_credentials = sa.Table(
+    "provider_credentials", metadata, _id(), _text("account_id"), _text("provider"), _text("name"), _text("sealed"),
+    _text("fingerprint"), _int("created_at"), _int("revoked_at", null=True),
+    sa.Index("provider_credentials_account", "account_id", "id"),
+)  # fmt: skip
+
 commits = sa.Table("commits", metadata, _id(), _int("at"), sa.Index("commits_age", "at"))
 """Ids of committed batches (PostgreSQL): how a COMMIT whose answer was lost is looked up."""
 
@@ -183,4 +203,7 @@ BY_RECORD: dict[type[Any], sa.Table] = {
     Lane: webhook_lanes,
     Delivery: webhook_deliveries,
     WebhookCursor: webhook_cursor,
+    FailureRecord: failures,
+    StrayMachine: strays,
+    ProviderCredential: provider_credentials,
 }

@@ -87,6 +87,9 @@ def _mistake(spec: LaunchSpec, settings: LocalSettings) -> str:
     for line in (*spec.authorized_keys, spec.probe_key):
         if not _is_key(line):
             return "an authorized key is not one OpenSSH public key line"
+    for name in ("on_start", "ports", "template"):
+        if getattr(spec, name):
+            return f"local machines know no {name}"
     return ""
 
 

@@ -28,6 +28,7 @@ from controlplane.ports.provider import (
     Listing,
     Machine,
     MachineStatus,
+    Provider,
     ProviderError,
     Stockout,
 )
@@ -48,7 +49,7 @@ class _Look:
     message: str
 
 
-class LocalProvider:
+class LocalProvider(Provider):
     """A rented machine is a real sandboxed process on this host; its id is its label."""
 
     name = catalogue.PROVIDER

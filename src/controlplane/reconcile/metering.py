@@ -1,0 +1,43 @@
+"""What a look at a machine says about its bill and its term."""
+
+from __future__ import annotations
+
+from controlplane.domain.metering import ProviderMeter
+from controlplane.domain.records import replace
+from controlplane.ports.provider import Machine, MachineStatus
+from controlplane.reconcile.tenure import Rows
+
+
+def metered(rows: Rows, machine: Machine) -> None:
+    """Carry what the provider tells about time and price over to the row.
+
+    A provider's clock may be wrong: what it says of a beginning is believed between the moment at which we were about
+    to ask and now.
+    """
+    row = rows.instance
+    if row.machine_at is None:
+        return
+    began = _attempt_began(rows)
+    created_at = None
+    if machine.created_at is not None:
+        created_at = min(max(machine.created_at, began), rows.now)
+    told = machine.running_s is not None or machine.paid_until is not None
+    drifted = machine.price_nano_per_hour is not None and machine.price_nano_per_hour != row.price_nano_per_hour
+    meter = row.meter
+    if meter is None and (told or drifted):
+        meter = ProviderMeter(row.price_nano_per_hour, row.machine_at)
+    if meter is not None:
+        meter = meter.seen(
+            rows.now, running=machine.status is MachineStatus.RUNNING, running_s=machine.running_s,
+            created_at=created_at, paid_until=machine.paid_until, price=machine.price_nano_per_hour,
+            standby=machine.standby_nano_per_hour, first=row.cost_until is None,
+        )  # fmt: skip
+    rows.instance = replace(
+        row, meter=meter, machine_at=created_at if created_at is not None and not row.cost_nano else row.machine_at,
+        provider_expire_at=machine.expires_at if machine.expires_at is not None else row.provider_expire_at,
+    )  # fmt: skip
+
+
+def _attempt_began(rows: Rows) -> int:
+    attempts = rows.create.attempts if rows.create is not None else ()
+    return attempts[-1].started_at if attempts else rows.instance.created_at
