@@ -2,7 +2,7 @@
 PY      := .venv/bin/python
 EXTRAS  := dev,postgres,local-llm
 
-.PHONY: setup demo up test campaign bench bench-peers chaos scale lint gen release
+.PHONY: setup demo up test campaign faults live bench bench-peers chaos scale lint gen release
 
 setup: .stamps/setup ## venv, package, Envoy, sandbox tool; a second run skips what is there
 
@@ -24,6 +24,14 @@ campaign: setup ## the long runs
 	$(PY) -m tests.simulation --seeds 10000
 	$(PY) -m tests.simulation --seeds 500 --sqlite
 	$(PY) -m pytest -q -m slow tests
+	$(MAKE) --no-print-directory faults
+
+faults: setup ## thousands of rentals on three simulated marketplaces that misbehave, with kill -9
+	$(PY) -m tests.faults virtual --rentals 5000
+	$(PY) -m tests.faults real --rentals 300
+
+live: setup ## look at a real marketplace: PROVIDER=vastai and its key; RENT=1 also rents the cheapest for a minute
+	$(PY) -m tests.live $(PROVIDER)
 
 chaos: setup ## kill -9 and freeze real planes under load
 	$(PY) -m tests.chaos --kills 50 --database sqlite

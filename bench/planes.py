@@ -62,7 +62,8 @@ class Shelf:
         pass
 
 
-def _up(arguments: list[str]) -> None:
+def up(arguments: list[str]) -> None:
+    """Be `gpuplane up`, as the bench needs it."""
     from controlplane.adapters.providers import local
     from controlplane.cli.app import main
     from controlplane.reconcile.loop import InstanceLoop
@@ -173,10 +174,11 @@ ENVIRONMENT = {
 
 
 @contextlib.contextmanager
-def plane(name: str, url: str, instances: int = 0, *options: str) -> Iterator[BenchPlane]:
-    """A plane on a database that is new unless it was used under the same name before, with so many instances."""
+def plane(name: str, url: str, instances: int = 0, *options: str, module: str = "bench.planes") -> Iterator[BenchPlane]:
+    """A plane on a database that is new unless it was used under the same name before, with so many instances.
+    `module up` runs it."""
     state = WORK / f"plane-{name}"
-    argv = python("bench.planes", "up", "--state", str(state), "--port", "0", "--database", url, *options)
+    argv = python(module, "up", "--state", str(state), "--port", "0", "--database", url, *options)
     ids: list[str] = []
     log = WORK / f"plane-{name}.log"
     if instances:
@@ -235,7 +237,7 @@ def main() -> Any:
     """Be `gpuplane up`, or fill a database."""
     match sys.argv[1:]:
         case ["up", *arguments]:
-            return _up(arguments)
+            return up(arguments)
         case ["seed", url, account_id, count]:
             return asyncio.run(_seed(url, account_id, int(count)))
     raise SystemExit(__doc__)

@@ -72,12 +72,20 @@ def peers_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def inventory_table(rows: list[dict[str, Any]]) -> str:
+    """The offer book."""
+    lines = ["| call, 100,000 offers in the book | CPU us | CPU over Get | calls/s |", "|---|---|---|---|"]
+    lines += [f"| {r['case']} | {r['cpu_us']} | {r['cpu']:.2f} | {r['per_second']} |" for r in rows]
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[list[dict[str, Any]]], str]] = {
     "calls": calls_table,
     "replicas": calls_table,
     "operations": operations_table,
     "watches": watches_table,
     "profiles": profiles_table,
+    "inventory": inventory_table,
     "peers": peers_table,
 }
 

@@ -112,6 +112,11 @@ WALK: dict[str, tuple[str, Build, Any]] = {
     "CreateInstance": (
         "instances:write", lambda w: {"offer_id": "local-cpu", "ssh_key_ids": [w.ssh_key.id]}, NOT_FOUND,
     ),
+    "BatchCreateInstances": ("instances:write", lambda w: {"requests": [{"offer_id": "local-none"}]}, OWN),
+    "ReserveInstances": (
+        "instances:write",
+        lambda w: {"create": {"offer_id": "local-cpu", "ssh_key_ids": [w.ssh_key.id]}, "count": 1}, NOT_FOUND,
+    ),
     "GetInstance": ("instances:read", lambda w: {"id": w.instance.id}, NOT_FOUND),
     "ListInstances": ("instances:read", lambda w: {}, EMPTY),
     "UpdateInstance": ("instances:write", lambda w: {"id": w.instance.id, "name": "stolen"}, NOT_FOUND),
@@ -157,6 +162,10 @@ WALK: dict[str, tuple[str, Build, Any]] = {
     "GetAccount": (OPERATOR, lambda w: {"id": w.plane.account_id}, OPERATOR_ONLY),
     "ListAccounts": (OPERATOR, lambda w: {}, OPERATOR_ONLY),
     "CloseAccount": (OPERATOR, lambda w: {"id": w.plane.account_id}, OPERATOR_ONLY),
+    "GetStray": (OPERATOR, lambda w: {"id": "stray_1"}, OPERATOR_ONLY),
+    "ListStrays": (OPERATOR, lambda w: {}, OPERATOR_ONLY),
+    "AdoptStray": (OPERATOR, lambda w: {"id": "stray_1", "account_id": w.plane.account_id}, OPERATOR_ONLY),
+    "DestroyStray": (OPERATOR, lambda w: {"id": "stray_1"}, OPERATOR_ONLY),
     "GetHealth": (PUBLIC, lambda w: {}, MARKET),
     "GetReadiness": (PUBLIC, lambda w: {}, MARKET),
     "GetMetrics": (OPERATOR, lambda w: {}, OPERATOR_ONLY),

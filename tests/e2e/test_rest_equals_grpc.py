@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable
@@ -41,6 +43,7 @@ class World:
     webhook: Any
     delivery_id: str
     account: Any
+    stray_id: str
 
     def spare_ssh_key(self) -> str:
         request = pb.CreateSshKeyRequest(name=f"spare {uuid.uuid4()}", public_key=SSH_KEY)
@@ -64,6 +67,20 @@ def _switched_off(me: Caller, webhook_id: str) -> str:
     return str(told[0].id)
 
 
+def _stray(plane: Plane) -> str:
+    """A stray of a provider that this plane never sweeps, so that it stays as it is."""
+    id = "stray_00000000000000000000000000"
+    row = {
+        "id": id, "provider": "vastai", "credential_id": "", "machine_id": "1", "label": f"gp-x-{'0' * 26}-1",
+        "kind": "FOREIGN", "status": "running", "price_nano_per_hour": 1, "first_seen_at": 1, "last_seen_at": 1,
+        "wish": "", "account_id": "", "error": "",
+    }  # fmt: skip
+    names, values = ", ".join(row), ", ".join(f":{name}" for name in row)
+    with contextlib.closing(sqlite3.connect(plane.state / "gpuplane.db", timeout=30)) as database, database:
+        database.execute(f"INSERT INTO strays ({names}) VALUES ({values})", row)
+    return id
+
+
 @pytest.fixture(scope="module")
 def world(shared_plane: Plane) -> World:
     me = shared_plane.me
@@ -84,6 +101,7 @@ def world(shared_plane: Plane) -> World:
         webhook=webhook,
         delivery_id=_switched_off(me, webhook.id),
         account=shared_plane.operator.accounts.CreateAccount(pb.CreateAccountRequest(name="tenant")),
+        stray_id=_stray(shared_plane),
     )
 
 
@@ -137,6 +155,11 @@ def _offers(message: Any) -> Any:
     return message
 
 
+def _accepted(message: Any) -> Any:
+    """Which operations, and what was refused: the work on them goes on between the calls."""
+    return [(result.operation.id, result.error) for result in message.results]
+
+
 def _request_id(key: str) -> str:
     """The same in both calls: the second is answered with the first one's result."""
     return f"{key}-{_RUN}"
@@ -154,6 +177,20 @@ CASES: dict[str, Case] = {
         },
         lambda w: {"offer_id": "local-none"},
         same=lambda operation: (operation.id, operation.instance_id, operation.request_id),
+    ),
+    "BatchCreateInstances": Case(
+        lambda w: {
+            "requests": [{"offer_id": "local-cpu", "ports": [8080], "on_start": "true"}, {"offer_id": "local-none"}],
+            "request_id": _request_id("batch"),
+        },
+        lambda w: {"requests": []}, "INVALID_ARGUMENT", "INVALID_FIELD", same=_accepted,
+    ),
+    "ReserveInstances": Case(
+        lambda w: {
+            "create": {"offer_id": "local-cpu", "max_retries": 0}, "count": 2, "min_count": 1,
+            "request_id": _request_id("reserve"),
+        },
+        lambda w: {"create": {"offer_id": "local-none"}, "count": 1}, same=_accepted,
     ),
     "GetInstance": Case(lambda w: {"id": w.running.id}, lambda w: {"id": NO_INSTANCE}),
     "ListInstances": Case(
@@ -276,6 +313,18 @@ CASES: dict[str, Case] = {
         lambda w: {"page_size": 2}, lambda w: {"page_size": -1}, "INVALID_ARGUMENT", "INVALID_FIELD", operator=True
     ),
     "CloseAccount": Case(lambda w: {"id": w.account.id}, lambda w: {"id": "acct_none"}, operator=True),
+    "GetStray": Case(lambda w: {"id": w.stray_id}, lambda w: {"id": "stray_none"}, operator=True),
+    "ListStrays": Case(
+        lambda w: {"provider": "vastai", "kind": "STRAY_KIND_FOREIGN"}, lambda w: {"page_size": -1},
+        "INVALID_ARGUMENT", "INVALID_FIELD", operator=True,
+    ),
+    "AdoptStray": Case(
+        lambda w: {"id": w.stray_id, "account_id": w.plane.account_id},
+        lambda w: {"id": w.stray_id, "account_id": "none"}, operator=True,
+    ),
+    "DestroyStray": Case(
+        lambda w: {"id": w.stray_id}, lambda w: {"id": "stray_none"}, operator=True
+    ),
     "GetHealth": Case(lambda w: {}, NEVER, same=_steady_health),
     "GetReadiness": Case(lambda w: {}, NEVER, same=lambda message: message.ready),
     "GetMetrics": Case(lambda w: {}, NEVER, same=_metric_names),

@@ -35,6 +35,7 @@ from controlplane.usecases import instances
 from controlplane.usecases.core import Core, Policy
 from controlplane.usecases.idempotency import RequestKey
 from controlplane.usecases.offerbook import OfferBook
+from controlplane.usecases.provider_credentials import CredentialBook
 from tests.simulation.world import Faults, Market, SimProber, SimProvider, VirtualClock, VirtualLoop
 from tests.support.fakes import START, FakeIds
 
@@ -88,6 +89,7 @@ class Lab:
             store=store, clock=self.clock, ids=FakeIds(2, self.clock), bus=bus, secrets=MasterKeySecrets(bytes(32)),
             ssh_keys=AnyKey(), prober=SimProber(_open, random.Random(1)), providers={"alpha": self.provider},
             offers=OfferBook(), policy=policy, deployment_id="lab",
+            credentials=CredentialBook(("alpha", "beta")),
         )  # fmt: skip
         self.core.offers.update("alpha", tuple(self.provider.catalogue()), self.clock.now())
         self.worker = InstanceLoop(self.core, "worker")

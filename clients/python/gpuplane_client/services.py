@@ -16,13 +16,16 @@ class Services:
     usage: Any
     budgets: Any
     webhooks: Any
+    provider_credentials: Any
     accounts: Any
+    strays: Any
     system: Any
 
     def __init__(self, channel: Any) -> None:
         for name, module in _MODULES.items():
             stubs = import_module(f"gpuplane.v1.{module}_service_pb2_grpc")
-            setattr(self, name, getattr(stubs, f"{name.capitalize()}Stub")(channel))
+            stub = f"{name.title().replace('_', '')}Stub"
+            setattr(self, name, getattr(stubs, stub)(channel))
 
 
 _MODULES = {
@@ -33,6 +36,8 @@ _MODULES = {
     "usage": "usage",
     "budgets": "budget",
     "webhooks": "webhook",
+    "provider_credentials": "provider_credential",
     "accounts": "account",
+    "strays": "stray",
     "system": "system",
 }

@@ -12,6 +12,8 @@ _PACKAGE = "gpuplane.v1"
 _CANONICAL: dict[str, dict[str, str]] = {
     "Instances": {
         "CreateInstance": "instances:write",
+        "BatchCreateInstances": "instances:write",
+        "ReserveInstances": "instances:write",
         "GetInstance": "instances:read",
         "ListInstances": "instances:read",
         "UpdateInstance": "instances:write",
@@ -33,6 +35,11 @@ _CANONICAL: dict[str, dict[str, str]] = {
     "Offers": {
         "ListOffers": "offers:read",
         "GetOffer": "offers:read",
+        "RankOffers": "offers:read",
+        "ListPrices": "offers:read",
+        "ListTemplates": "offers:read",
+        "GetTemplate": "offers:read",
+        "ListCompatibleTemplates": "offers:read",
         "ListGpuTypes": "offers:read",
     },
     "Keys": {
@@ -66,11 +73,23 @@ _CANONICAL: dict[str, dict[str, str]] = {
         "ListWebhookDeliveries": "webhooks:read",
         "RedeliverWebhook": "webhooks:write",
     },
+    "ProviderCredentials": {
+        "CreateProviderCredential": "providers:write",
+        "GetProviderCredential": "providers:read",
+        "ListProviderCredentials": "providers:read",
+        "RevokeProviderCredential": "providers:write",
+    },
     "Accounts": {
         "CreateAccount": OPERATOR,
         "GetAccount": OPERATOR,
         "ListAccounts": OPERATOR,
         "CloseAccount": OPERATOR,
+    },
+    "Strays": {
+        "GetStray": OPERATOR,
+        "ListStrays": OPERATOR,
+        "AdoptStray": OPERATOR,
+        "DestroyStray": OPERATOR,
     },
     "System": {
         "GetHealth": PUBLIC,

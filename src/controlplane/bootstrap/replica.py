@@ -32,6 +32,7 @@ from controlplane.domain.account import hash_secret
 from controlplane.metrics import Metrics
 from controlplane.ports.provider import Provider
 from controlplane.ports.store import Store
+from controlplane.reconcile.credentials import CredentialKeeper
 from controlplane.reconcile.deliver import Deliverer
 from controlplane.reconcile.fanout import Fanout
 from controlplane.reconcile.inventory import recall_failures, refresh_offers, refresh_templates
@@ -44,6 +45,7 @@ from controlplane.usecases.core import Core, Policy
 from controlplane.usecases.hub import EventHub
 from controlplane.usecases.keys import KeyAuthenticator
 from controlplane.usecases.offerbook import OfferBook
+from controlplane.usecases.provider_credentials import CredentialBook
 from controlplane.usecases.tokens import Tokens
 from controlplane.vitals import ProcessVitals
 from controlplane.wire import event as stream_messages
@@ -113,13 +115,14 @@ class Replica:
         self._embedded = database_path(settings.database_url) is not None
         host_id = folder.host_id()
         secrets = MasterKeySecrets(folder.master_key())
-        self._factories = factories(settings, metrics)
-        self._providers = providers(settings, folder, host_id, self._factories)
+        made = factories(settings, metrics)
+        self._providers = providers(settings, folder, host_id, made)
         guard, formats = AddressGuard(settings.webhook_allow_private), webhook_formats()
         self._core = Core(
             store=store, clock=SystemClock(), ids=SystemIds(), bus=bus, secrets=secrets,
             ssh_keys=AsyncsshKeyParser(), prober=SshProber(), providers=self._providers, offers=OfferBook(),
             policy=_policy(settings), deployment_id=deployment_id, host_id=host_id, meter=metrics, urls=guard,
+            credentials=CredentialBook(made),
             webhook_events={name: form.event_types for name, form in formats.items()},
         )  # fmt: skip
         authenticator = KeyAuthenticator(store, self._core.clock, hash_secret(folder.operator_key()), key_formats())
@@ -129,6 +132,11 @@ class Replica:
         self._sender = HttpWebhookSender(guard)
         self._deliverer = Deliverer(self._core, holder, formats, self._sender)
         self._sweepers = [Sweeper(self._core, provider) for provider in self._providers.values()]
+        self._keeper = CredentialKeeper(
+            self._core, made, self._credential_began, self._credential_ended,
+            offers_interval_s=settings.offers_interval, erases=index == 0,
+        )  # fmt: skip
+        self._credential_tasks: dict[str, asyncio.Task[None]] = {}
         self._vitals = ProcessVitals(store, self._loop, self._sweepers if index == 0 else [], edge, metrics)
         self._limits = KeyLimits(Limits(settings.rate_limit, settings.rate_burst, settings.streams_per_key))
         self._roster = Roster(self._core, holder, self._limits.share_among)
@@ -156,6 +164,7 @@ class Replica:
         settings, core = self._settings, self._core
         if not self._embedded:
             self._run(self._roster.run, "roster")
+        await self._keeper.refresh()  # before anything is bought: an account's own credential comes first
         await self._server.start()
         self._bound.replace(self._socket)
         self._run(self._loop.run, "instances")
@@ -173,6 +182,7 @@ class Replica:
             self._run(partial(refresh_templates, core, sweeper.provider), f"templates-{name}")
             if self._index == 0:
                 self._run(partial(sweeper.run, settings.sweep_interval), f"sweep-{name}")
+        self._run(self._keeper.run, "credentials")
         self._run(partial(recall_failures, core), "failures")
         if self._index == 0:
             self._run(lambda: expire_records(core, settings.retention, settings.retention_events, 60.0), "retention")
@@ -187,6 +197,20 @@ class Replica:
     def set_ready(self, ready: bool) -> None:
         """Whether /ready says so."""
         self._vitals.ready = ready
+
+    def _credential_began(self, id: str, provider: Provider) -> None:
+        """Sweep what an account's own credential sees."""
+        if self._index == 0:
+            sweep = partial(Sweeper(self._core, provider, id).run, self._settings.sweep_interval)
+            name = f"sweep-{provider.name}-{id}"
+            self._credential_tasks[id] = asyncio.create_task(self._for_ever(sweep, name), name=name)
+
+    async def _credential_ended(self, id: str) -> None:
+        task = self._credential_tasks.pop(id, None)
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     def _run(self, loop: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
         """Run a loop until the stop; one that dies of a fault of ours is logged and begun anew."""
@@ -214,6 +238,7 @@ class Replica:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self._keeper.close()
         with contextlib.suppress(Exception):
             await self._roster.leave()
         await self._sender.close()

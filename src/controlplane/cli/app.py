@@ -24,7 +24,9 @@ SECTIONS = {
         "usage": "usage:usage",
         "budgets": "budgets:budgets",
         "webhooks": "webhooks:webhooks",
+        "credentials": "credentials:credentials",
         "accounts": "accounts:accounts",
+        "strays": "strays:strays",
     },
     "Server": {
         "up": "server:up",
@@ -36,6 +38,7 @@ SECTIONS = {
     },
     "Try it": {
         "demo": "demo:demo",
+        "simulate": "simulate:simulate",
         "completion": "completion:completion",
     },
 }

@@ -34,9 +34,15 @@ _REQUIREMENTS = ("gpu", "count", "region", "tier", "min_vram", "provider", "min_
 @click.option("--image", default="", help="Image, where the provider runs images.")
 @click.option("--model", default="", help="Serve this model by an OpenAI-compatible API.")
 @click.option("--env", type=PAIR, multiple=True, help="Environment variable of the machine. Repeatable.")
+@click.option("--template", default="", metavar="ID", help="Template of the provider to start from.")
+@click.option("--on-start", type=click.File(), metavar="FILE", help="Shell script to run once at the machine's start.")
+@click.option("--port", "ports", type=click.IntRange(1, 65535), multiple=True, help="Port to open. Repeatable.")
+@click.option("--retries", type=click.IntRange(0, 5), help="Most replacements of a machine that does not come up.")
 @click.option("--for", "reservation", type=DURATION, help="End the machine after this long, e.g. 2h.")
 @click.option("--max-duration", type=DURATION, help="Limit past which no extension goes.")
 @click.option("--idle", type=DURATION, help="End the machine after this long without use, e.g. 30m.")
+@click.option("--machines", type=click.IntRange(1, 100), help="So many machines of the kind.")
+@click.option("--at-least", type=click.IntRange(1, 100), help="With --machines: rent none if fewer can be had.")
 @click.option("--request-id", default="", help="Repeating with the same id rents nothing more.")
 @click.option("--no-wait", is_flag=True, help="Return once the wish is accepted.")
 @click.option("--timeout", type=DURATION, help="Stop waiting after this long (exit code 5); the work goes on.")
@@ -47,35 +53,47 @@ def create(no_wait: bool, timeout: Any, quiet: bool, **wish: Any) -> None:
     \b
       gpuplane instances create --gpu H100 --max-price 2.50 --for 2h
       gpuplane instances create --offer local-cpu --name box --idle 30m
+      gpuplane instances create --gpu "RTX 4090" --machines 8 --at-least 6
 
     Name an offer, or say what is needed: then the cheapest offer that fits is taken, and the next when it is
     gone.
     """
-    from gpuplane.v1.instance_service_pb2 import GetInstanceRequest
-
-    from controlplane.cli.output import print_json
-    from controlplane.cli.progress import wait_shown
-    from controlplane.cli.show import ready_lines
+    from controlplane.cli.renting import accept, await_all
 
     check_target(wish)
     with connect() as client:
-        operation = client.instances.CreateInstance(build_request(client, wish))
+        accepted = accept(client, build_request(client, wish), wish["machines"], wish["at_least"])
         if no_wait:
-            if common().json:
-                print_json(operation)
-            else:
-                hint = "" if quiet else f" is accepted; follow it: gpuplane operations wait {operation.id}"
-                click.echo(f"{operation.instance_id}{hint}")
-            return
-        seconds = timeout.seconds if timeout else None
-        wait_shown(client, operation, title=f"renting {operation.instance_id}", timeout=seconds)
-        instance = client.instances.GetInstance(GetInstanceRequest(id=operation.instance_id))
+            _accepted_lines(accepted.operations, many=wish["machines"] is not None, quiet=quiet)
+        else:
+            seconds = timeout.seconds if timeout else None
+            _ready_lines(await_all(client, accepted, seconds), many=wish["machines"] is not None, quiet=quiet)
+    accepted.fail_if_incomplete()
+
+
+def _accepted_lines(operations: list[Any], *, many: bool, quiet: bool) -> None:
+    from controlplane.cli.output import print_json
+
     if common().json:
-        print_json(instance)
-    elif quiet:
-        click.echo(instance.id)
-    else:
-        ready_lines(instance)
+        print_json(operations if many else operations[0])
+        return
+    for operation in operations:
+        hint = "" if quiet else f" is accepted; follow it: gpuplane operations wait {operation.id}"
+        click.echo(f"{operation.instance_id}{hint}")
+
+
+def _ready_lines(instances: list[Any], *, many: bool, quiet: bool) -> None:
+    from controlplane.cli.output import print_json
+    from controlplane.cli.show import ready_lines
+
+    if common().json:
+        print_json(instances if many else instances[0])
+        return
+    for instance in instances:
+        if quiet:
+            click.echo(instance.id)
+        else:
+            ready_lines(instance)
 
 
 def check_target(wish: dict[str, Any]) -> None:
@@ -86,6 +104,8 @@ def check_target(wish: dict[str, Any]) -> None:
         raise click.UsageError(f"--offer names the machine; leave out {names}")
     if not wish["offer"] and not required and not wish["max_price"]:
         raise click.UsageError("say what to rent: --offer ID, or --gpu NAME (or cpu); see: gpuplane offers")
+    if wish["at_least"] and wish["at_least"] > (wish["machines"] or 0):
+        raise click.UsageError("--at-least needs --machines, and at most that many")
 
 
 def build_request(client: Client, wish: dict[str, Any]) -> Any:
@@ -106,6 +126,10 @@ def build_request(client: Client, wish: dict[str, Any]) -> Any:
         launch_mode=LAUNCH_MODE_MODEL if wish["model"] else LAUNCH_MODE_SSH,
         model=wish["model"],
         env=dict(wish["env"]),
+        template_id=wish["template"],
+        on_start=wish["on_start"].read() if wish["on_start"] else "",
+        ports=wish["ports"],
+        max_retries=wish["retries"],
         reservation=wish["reservation"],
         max_duration=wish["max_duration"],
         idle_timeout=wish["idle"],

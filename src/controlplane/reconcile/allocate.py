@@ -216,7 +216,7 @@ def _unfit(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Cal
         if _seller(core, offer.provider, credential) is None:
             return f"no credential for {offer.provider}"
         if offer.provider in refused:
-            return f"{offer.provider} refused this deployment"
+            return f"{offer.provider} refused the credential or its account cannot pay"
         if offer.provider in resting:
             return f"{offer.provider} asked to come back later"
         return "of another host" if offer.host_id not in ("", core.host_id) else ""
@@ -326,9 +326,9 @@ def _classify(outcome: LaunchOutcome) -> tuple[Outcome, str, str]:
         case TooDear(price):
             return Outcome.TOO_DEAR, f"the price had risen to {text(price, 'per hour')}", ""
         case AuthFailed():
-            return Outcome.AUTH_FAILED, "the provider refused this deployment's credential", ""
+            return Outcome.AUTH_FAILED, "the provider refused the credential", ""
         case NoFunds():
-            return Outcome.NO_FUNDS, "this deployment's account at the provider cannot pay", ""
+            return Outcome.NO_FUNDS, "the account at the provider cannot pay", ""
         case RateLimited(after_s):
             return Outcome.RATE_LIMITED, f"the provider asked to come back in {after_s:.0f} s", ""
         case Ambiguous(reason):

@@ -2,8 +2,8 @@
 
 Orphans: machines with our label that no row claims, left by a lost answer or a worker frozen past its lease. They are
 destroyed once seen twice. Ghosts: rows whose machine a complete listing lacks, twice and late enough; they end as
-lost. A machine being created or destroyed is neither. Labels with ids that this database never issued are reported and
-left alone; labels of another deployment are none of our business.
+lost. A machine being created or destroyed is neither. Foreign machines, whose labels this database never issued, are
+shown to operators and left alone until one of them decides. Labels of another deployment are none of our business.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from controlplane.domain.errors import PlaneError
 from controlplane.domain.instance import Instance
 from controlplane.domain.principal import ALL
 from controlplane.domain.state import State
+from controlplane.domain.stray import StrayKind, StrayMachine, StrayWish, stray_id
 from controlplane.domain.work import WorkItem
 from controlplane.ports.bus import Topic
 from controlplane.ports.meter import Count
 from controlplane.ports.provider import Destruction, Listing, Machine, Provider, ProviderError
 from controlplane.ports.store import Get, Transaction, UnitOfWork
-from controlplane.reconcile import endings
-from controlplane.reconcile.asking import ask
+from controlplane.reconcile import endings, strays
+from controlplane.reconcile.allocate import LOST
+from controlplane.reconcile.asking import ask, destroy
 from controlplane.reconcile.tenure import Rows
 from controlplane.usecases.core import Core
 from controlplane.usecases.instances import poke
@@ -48,12 +50,12 @@ class SweepReport:
 
 @dataclass(slots=True)
 class Sweeper:
-    """Sweeps one provider."""
+    """Sweeps one provider under one credential (empty: the deployment's)."""
 
     core: Core
     provider: Provider
+    credential_id: str = ""
     report: SweepReport = field(default_factory=SweepReport)
-    _suspects: dict[str, int] = field(default_factory=dict)
 
     async def run(self, interval_s: float) -> None:
         """Sweep for ever."""
@@ -71,49 +73,91 @@ class Sweeper:
         listing = await ask(
             self.core, self.provider, "list", self.provider.list(id_forms.label_prefix(self.core.deployment_id))
         )
-        suspects, foreign = [], 0
-        for machine in listing.machines:
-            verdict = await self._judge(machine)
+        machines = {self._stray_id(machine): machine for machine in listing.machines}
+        seen: dict[str, StrayMachine] = {}
+        for id, machine in machines.items():
+            kind = await self._judge(machine.label)
             await asyncio.sleep(0)  # SQLite answers without letting others go on
-            if verdict == "orphan":
-                suspects.append(machine)
-            elif verdict == "foreign":
-                foreign += 1
-                log.warning("sweep.foreign_machine", provider=self.provider.name, label=machine.label)
-        self._suspects = {m.id: self._suspects.get(m.id, self.core.clock.now()) for m in suspects}
-        self.report.complete, self.report.orphans, self.report.foreign = (
-            listing.complete,
-            len(suspects),
-            foreign,
-        )
-        for machine in suspects:
-            await self._destroy_orphan(machine)
+            if kind is not None:
+                seen[id] = self._sighting(id, kind, machine)
+        kinds = [row.kind for row in seen.values()]
+        self.report.complete = listing.complete
+        self.report.orphans, self.report.foreign = kinds.count(StrayKind.ORPHAN), kinds.count(StrayKind.FOREIGN)
+        known = await strays.known(self.core, self.provider.name, self._credentials())
+        gone = {row.id for row in known if row.id not in seen and (listing.complete or row.id in machines)}
+        for row in (await strays.record(self.core, seen, gone)).values():
+            await self._treat(row, machines[row.id])
         if listing.complete:
             self.report.ghosts = await self._ghosts(listing)
 
-    async def _judge(self, machine: Machine) -> str:
-        parsed = id_forms.parse_label(machine.label)
+    async def _judge(self, label: str) -> StrayKind | None:
+        """Which kind of stray carries the label; None for a machine that a row claims, and for those of others.
+
+        Under whichever credential it is listed: two of them may lead to the same account at the provider, and the
+        label is unique to one attempt.
+        """
+        parsed = id_forms.parse_label(label)
         if parsed is None or parsed[0] != self.core.deployment_id:
-            return "other"
+            return None
         instance = await self.core.store.get(ALL, Instance, parsed[1])
         if instance is None:
-            return "foreign"
-        if instance.label == machine.label and not instance.settled:
-            return "owned"
-        return "orphan"
+            return StrayKind.FOREIGN
+        return None if instance.label == label and not instance.settled else StrayKind.ORPHAN
 
-    async def _destroy_orphan(self, machine: Machine) -> None:
-        """Destroy on the second sighting, past the time in which a create may still be on its way to its row."""
-        waited = self.core.clock.now() - self._suspects[machine.id]
-        if waited < int((self.provider.capabilities.listing_delay_s + GRACE_S) * SECOND):
+    def _credentials(self) -> set[str]:
+        """What our rows of strays name as their credential. The other hosts' local machines are not ours to miss."""
+        return {self.credential_id} if self.credential_id else {"", self.core.host_id}
+
+    def _stray_id(self, machine: Machine) -> str:
+        return stray_id(self.provider.name, self.credential_id or machine.host_id, machine.id)
+
+    def _sighting(self, id: str, kind: StrayKind, machine: Machine) -> StrayMachine:
+        now = self.core.clock.now()
+        return StrayMachine(
+            id=id, provider=self.provider.name, credential_id=self.credential_id or machine.host_id,
+            machine_id=machine.id, label=machine.label, kind=kind, status=machine.status.value,
+            price_nano_per_hour=machine.price_nano_per_hour or 0, first_seen_at=now, last_seen_at=now,
+        )  # fmt: skip
+
+    async def _treat(self, row: StrayMachine, machine: Machine) -> None:
+        """Do what is wished, or what is due without a wish."""
+        if row.wish is StrayWish.ADOPT:
+            await self._adopt(row, machine)
+        elif row.wish is StrayWish.DESTROY or (row.kind is StrayKind.ORPHAN and self._seen_twice(row)):
+            await self._destroy_orphan(row)
+        elif row.kind is StrayKind.FOREIGN:
+            log.warning("sweep.foreign_machine", provider=self.provider.name, label=row.label, stray=row.id)
+
+    def _seen_twice(self, row: StrayMachine) -> bool:
+        """Again past the time in which a create may still be on its way to its row."""
+        return row.last_seen_at - row.first_seen_at >= self._grace
+
+    @property
+    def _grace(self) -> int:
+        return int((self.provider.capabilities.listing_delay_s + GRACE_S) * SECOND)
+
+    async def _adopt(self, row: StrayMachine, machine: Machine) -> None:
+        if machine.status in LOST:
+            await strays.note(self.core, row, f"the machine is {machine.status} at the provider")
+        elif await strays.adopt(self.core, self.provider, self.credential_id, row, machine):
+            log.warning("sweep.adopted", provider=self.provider.name, label=row.label, account=row.account_id)
+
+    async def _destroy_orphan(self, row: StrayMachine) -> None:
+        """Destroy a machine that no row claims, now as at the listing. What fails is tried again by the next sweep, and
+        keeps it from nothing else."""
+        if await self._judge(row.label) is None:
             return
-        if await self._judge(machine) != "orphan":
-            return
-        log.warning("sweep.destroying_orphan", provider=self.provider.name, label=machine.label)
+        log.warning("sweep.destroying_orphan", provider=self.provider.name, label=row.label, kind=row.kind)
         self.core.meter.count(Count.ORPHANS)
-        destroyed = await ask(self.core, self.provider, "destroy", self.provider.destroy(machine.id, grace_s=0))
+        try:
+            destroyed = await destroy(self.core, self.provider, row.machine_id, grace_s=0)
+        except ProviderError as error:
+            self.core.meter.count(Count.DESTROY_FAILURES)
+            log.warning("sweep.destroy_failed", provider=self.provider.name, label=row.label, error=str(error))
+            await strays.note(self.core, row, "the provider could not be asked to destroy it")
+            return
         if destroyed is Destruction.GONE:
-            self._suspects.pop(machine.id, None)
+            await strays.forget(self.core, row.id)
 
     async def _ghosts(self, listing: Listing) -> int:
         """Note rows whose machine is missing; end them on a later sighting."""
@@ -134,13 +178,12 @@ class Sweeper:
             instance.state in (State.STARTING, State.RUNNING, State.STOPPED)
             and bool(instance.machine_id)
             and self.core.issued(instance.label)
-            and instance.provider == self.provider.name
+            and (instance.provider, instance.credential_id) == (self.provider.name, self.credential_id)
             and instance.host_id in ("", self.core.host_id)
         )
 
     async def _note_missing(self, seen: Instance) -> None:
-        grace = int((self.provider.capabilities.listing_delay_s + GRACE_S) * SECOND)
-        policy = self.core.policy
+        grace, policy = self._grace, self.core.policy
 
         def decide(tx: Transaction) -> bool:
             row = tx.get(Instance, seen.id)

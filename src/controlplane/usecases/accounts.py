@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from controlplane.domain import ids as id_forms
 from controlplane.domain.account import Account, ApiKey
+from controlplane.domain.credential import ProviderCredential
 from controlplane.domain.errors import invalid, not_found
 from controlplane.domain.principal import ALL, OPERATOR
 from controlplane.domain.work import WorkItem
@@ -61,12 +62,15 @@ async def close(core: Core, id: str, authenticator: KeyAuthenticator) -> Account
         keys = [replace(k, revoked_at=k.revoked_at or tx.now) for k in tx.where(ApiKey, "account_id", id)]
         for key in keys:
             tx.put(key)
+        for credential in tx.where(ProviderCredential, "account_id", id):
+            tx.put(replace(credential, revoked_at=credential.revoked_at or tx.now))
         live = tx.live_instances(id)
         for row in live:
             tx.put(row.ask_to_end("ACCOUNT_CLOSED", "the account was closed", tx.now))
         return closed, [row.id for row in live], keys
 
-    loads: list[Load] = [Get(Account, id), Where(ApiKey, "account_id", id), LiveInstances(id)]
+    owned = [Where(table, "account_id", id) for table in (ApiKey, ProviderCredential)]
+    loads: list[Load] = [Get(Account, id), *owned, LiveInstances(id)]
     closed, live, keys = await core.store.run(UnitOfWork(ALL, loads, mark))
     for key in keys:
         authenticator.forget(key)

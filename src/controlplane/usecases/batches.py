@@ -13,7 +13,7 @@ from controlplane.domain.errors import FailedPrecondition, PlaneError, ResourceE
 from controlplane.domain.offer import Offer
 from controlplane.domain.operation import Operation
 from controlplane.domain.principal import Principal
-from controlplane.ports.store import CountLive, Get, Transaction, UnitOfWork, Where
+from controlplane.ports.store import CountLive, Get, Load, Transaction, UnitOfWork, Where
 from controlplane.usecases import instances, validation
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import AIP_155, RequestKey
@@ -120,7 +120,7 @@ async def _check_room(core: Core, caller: Principal, wish: CreateInstance, neede
             if not current.fits(hold):
                 raise current.refuse(hold)
 
-    loads = [Get(Account, account_id), CountLive(account_id), Where(Budget, "account_id", account_id)]
+    loads: list[Load] = [Get(Account, account_id), CountLive(account_id), Where(Budget, "account_id", account_id)]
     await core.store.run(UnitOfWork(caller.scope, loads, decide))
 
 

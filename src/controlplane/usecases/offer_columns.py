@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from math import isfinite, nan
 from typing import TypeAlias
 
@@ -18,6 +19,7 @@ Mask: TypeAlias = NDArray[np.bool_]
 Rows: TypeAlias = NDArray[np.intp]
 Codes: TypeAlias = NDArray[np.unsignedinteger]
 Number: TypeAlias = int | float
+_MOST_TESTS = 1024
 
 
 def _narrow(codes: NDArray[np.integer], distinct: int) -> Codes:
@@ -99,6 +101,7 @@ class TextColumn:
     def __init__(self, values: Sequence[str], codes: Codes) -> None:
         self.values = values
         self.codes = codes
+        self._passing: dict[Callable[[str], bool], _Passing] = {}
 
     @classmethod
     def of(cls, words: Iterable[str], count: int) -> TextColumn:
@@ -121,16 +124,14 @@ class TextColumn:
         return cls(values, _narrow(codes[order], len(values)))
 
     def where(self, test: Callable[[str], bool]) -> Mask:
-        """The rows whose word passes; the test is asked once per distinct word."""
-        passing = [code for code, word in enumerate(self.values) if test(word)]
-        if not passing:
-            return np.zeros(len(self.codes), np.bool_)
-        low, high = passing[0], passing[-1] + 1
-        if high - low == len(passing):  # neighbours: comparing is faster than looking up
-            return _between(self.codes, low, high)
-        table = np.zeros(len(self.values), np.bool_)
-        table[passing] = True
-        return table.take(self.codes)
+        """The rows whose word passes. The test is asked once per distinct word, and not at all when the same function
+        comes again."""
+        passing = self._passing.get(test)
+        if passing is None:
+            if len(self._passing) >= _MOST_TESTS:
+                self._passing.clear()
+            passing = self._passing[test] = _Passing.of([test(word) for word in self.values])
+        return passing.rows(self.codes)
 
     def equal(self, word: str) -> Mask:
         """The rows of one word."""
@@ -149,6 +150,26 @@ def _between(codes: Codes, low: int, high: int) -> Mask:
     if low == 0:
         return codes < high
     return codes == low if high == low + 1 else (codes >= low) & (codes < high)
+
+
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """The codes of words that pass a test: from `low` to below `high`, and all of those unless there is a table."""
+
+    low: int
+    high: int
+    table: Mask | None
+
+    @classmethod
+    def of(cls, answers: list[bool]) -> _Passing:
+        if True not in answers:
+            return cls(0, 0, None)
+        low, high = answers.index(True), len(answers) - answers[::-1].index(True)
+        return cls(low, high, None if all(answers[low:high]) else np.array(answers, np.bool_))
+
+    def rows(self, codes: Codes) -> Mask:
+        # Comparing is faster than looking up.
+        return _between(codes, self.low, self.high) if self.table is None else self.table.take(codes)
 
 
 class _Vocabulary(dict[str, int]):

@@ -27,6 +27,7 @@ FADED = 0.01  # a score below this is as good as none
 _AGEING = ((0.0, 1.0), (FRESH_S, 1.0), (300.0, 0.5), (1800.0, 0.1), (SOLD_S, 0.1))
 _KINDS = {"offer": 0, "host": 1, "gpu": 2}
 _DIGITS, _THOUSAND = 3, 1000
+_FORMER = 64  # records kept of one subject
 
 
 class Freshness(StrEnum):
@@ -53,12 +54,12 @@ def worth(age_s: float) -> float:
 
 
 class FailureMemory:
-    """The failures that all replicas remember, and for each subject the record before the present one, so that pages
-    of a listing keep the view of their first."""
+    """The failures that all replicas remember, and what stood in the place of each record during the last hour, so that
+    the pages of a listing keep the view of their first."""
 
     def __init__(self) -> None:
         self._records: dict[str, FailureRecord] = {}
-        self._before: dict[str, FailureRecord] = {}
+        self._former: dict[str, tuple[FailureRecord, ...]] = {}  # oldest first
         self.version = 0
         self.newest = 0  # the time of the last failure
 
@@ -69,18 +70,21 @@ class FailureMemory:
             if old == record:
                 continue
             if old is not None:
-                self._before[record.id] = old
+                self._former[record.id] = (*self._former.get(record.id, ()), old)[-_FORMER:]
             self._records[record.id] = record
             self.newest = max(self.newest, record.at)
             self.version += 1
 
     def forget(self, now: int) -> None:
-        """Let go of what has faded, as the store does."""
-        faded = [r.id for r in self._records.values() if r.rest_until <= now and r.score(now) < FADED]
+        """Let go of what had faded an hour ago, and of what was replaced before then."""
+        before = now - int(SOLD_S * SECOND)
+        faded = [r.id for r in self._records.values() if r.rest_until <= now and r.score(before) < FADED]
         for id in faded:
             del self._records[id]
-            self._before.pop(id, None)
         self.version += len(faded)
+        self._former = {
+            id: records for id, records in self._former.items() if id in self._records and self._records[id].at > before
+        }
 
     def get(self, id: str) -> FailureRecord | None:
         """What is remembered of a subject."""
@@ -92,8 +96,11 @@ class FailureMemory:
 
     def as_of(self, at: int) -> list[FailureRecord]:
         """What was remembered then."""
-        known = (r if r.at <= at else self._before.get(r.id) for r in self._records.values())
-        return [record for record in known if record is not None and record.at <= at]
+        found = []
+        for record in self._records.values():
+            known = [former for former in (*self._former.get(record.id, ()), record) if former.at <= at]
+            found += known[-1:]
+        return found
 
     def confidence(self, offer: Offer, worth: float, now: int) -> float:
         """The confidence in one offer, of whose page the age leaves this much."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import reduce
+from functools import lru_cache, reduce
 
 import numpy as np
 
@@ -128,37 +128,39 @@ def _flag(node: Comparison) -> Select:
 
 def _text(node: Comparison) -> Select:
     """Words are compared without regard to case. `*` in a word compared by = or != stands for anything."""
-    name, op, word = node.field.value, node.op, node.value.value
+    name, op = node.field.value, node.op
     if op not in ("=", "!=", ":"):
         raise FilterError(f"must compare {name} by =, != or :", node.field.position, name)
     column = "gpu_type" if name in ("vendor", "architecture") else name
-    test = _reading(name, _test(name, op, word))
+    test = _test(name, op, node.value.value)
     if op == "!=":
         return lambda index, _: ~index.texts[column].where(test)
     return lambda index, _: index.texts[column].where(test)
 
 
+@lru_cache(4096)
 def _test(name: str, op: str, word: str) -> Words:
-    lowered = word.lower()
-    if op == ":":
-        return bool if word == "*" else lambda found: lowered in found.lower()
-    if "*" in word:
-        return lambda found: _like(lowered, found.lower())
-    if name == "gpu_type":
-        meant = {known.name.lower() for known in matching(word)} | {lowered}
-        return lambda found: found.lower() in meant
-    if name == "tier":
-        lowered = lowered.replace("-", "_").removeprefix("tier_")
-    return lambda found: found.lower() == lowered
-
-
-def _reading(name: str, test: Words) -> Words:
-    """The test of what a field shows, asked of what its column holds."""
+    """The test of what a column holds. The same words give the same function, whose answers the column keeps."""
+    test = _words_test(name, op, word.lower())
     if name == "vendor":
         return lambda gpu_type: test(vendor_of(gpu_type))
     if name == "architecture":
         return lambda gpu_type: test(known.architecture if (known := gpu(gpu_type)) else "")
     return test
+
+
+def _words_test(name: str, op: str, word: str) -> Words:
+    if op == ":":
+        return bool if word == "*" else lambda found: word in found.lower()
+    if "*" in word:
+        return lambda found: _like(word, found.lower())
+    if name == "gpu_type":
+        meant = {known.name.lower() for known in matching(word)} | {word}
+        return lambda found: found.lower() in meant
+    if name == "tier":
+        tier = word.replace("-", "_").removeprefix("tier_")
+        return lambda found: found == tier
+    return lambda found: found.lower() == word
 
 
 def _like(pattern: str, text: str) -> bool:

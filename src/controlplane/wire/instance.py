@@ -92,6 +92,8 @@ def instance_message(row: Instance) -> pb.Instance:
         message.expire_time.CopyFrom(timestamp(row.expire_at))
     if row.hard_expire_at is not None:
         message.hard_expire_time.CopyFrom(timestamp(row.hard_expire_at))
+    if row.provider_expire_at is not None:
+        message.provider_expire_time.CopyFrom(timestamp(row.provider_expire_at))
     if row.idle_timeout_s:
         message.idle_timeout.CopyFrom(Duration(seconds=row.idle_timeout_s))
     return message

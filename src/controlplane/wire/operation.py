@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from gpuplane.v1 import operation_pb2 as pb
 
-from controlplane.domain.operation import Attempt, Operation, OperationKind, OperationState, Outcome, Step
+from controlplane.domain.operation import (
+    Attempt,
+    Operation,
+    OperationKind,
+    OperationState,
+    Outcome,
+    SkippedOffers,
+    Step,
+)
 from controlplane.wire.common import money, number, timestamp
 
 _KINDS = {kind: number(pb.OperationKind, "OPERATION_KIND", kind) for kind in OperationKind}
@@ -34,10 +42,16 @@ def _attempt(row: Attempt) -> pb.Attempt:
         outcome=_OUTCOMES[row.outcome],
         message=row.message,
         start_time=timestamp(row.started_at),
+        retry_of=row.retry_of,
     )
     if row.ended_at is not None:
         message.end_time.CopyFrom(timestamp(row.ended_at))
     return message
+
+
+def skipped_message(row: SkippedOffers) -> pb.SkippedOffers:
+    """The canonical message of offers that were not tried."""
+    return pb.SkippedOffers(reason=row.reason, count=row.count, offer_id=row.offer_id)
 
 
 def operation_message(row: Operation) -> pb.Operation:
@@ -55,6 +69,7 @@ def operation_message(row: Operation) -> pb.Operation:
         cancel_requested=row.cancel_requested,
         request_id=row.request_id,
         revision=row.revision,
+        skipped=[skipped_message(s) for s in row.skipped],
     )
     if row.done_at is not None:
         message.done_time.CopyFrom(timestamp(row.done_at))

@@ -21,7 +21,10 @@ from google.protobuf.message_factory import GetMessageClass
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-FILES = ("account", "budget", "instance", "key", "offer", "operation", "system", "usage", "webhook")
+FILES = (
+    "account", "budget", "instance", "key", "offer", "operation", "provider_credential", "stray", "system", "usage",
+    "webhook",
+)  # fmt: skip
 
 
 @dataclass

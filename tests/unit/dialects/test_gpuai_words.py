@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict
 from gpuplane.v1 import instance_pb2, operation_pb2
 
 from controlplane.api.dialects.gpuai import GPUAI
-from controlplane.api.dialects.gpuai.hardware import gpu_types, gpu_word, region_of, region_word, tier_of
+from controlplane.api.dialects.gpuai.hardware import gpu_types, gpu_word, place_of, region_word, tier_of
 from controlplane.api.dialects.gpuai.instances import _price_cap
 from controlplane.api.dialects.gpuai.translate import (
     KINDS,
@@ -98,7 +98,8 @@ def test_a_new_instance_has_what_the_document_requires_and_no_empty_strings() ->
 
 def test_a_running_cpu_instance_of_this_host() -> None:
     message = canonical(
-        State.RUNNING, name="a", gpu_type="cpu", gpu_count=0, region="", run_time={"seconds": 1, "nanos": 500_000_000},
+        State.RUNNING, name="a", provider="local", gpu_type="cpu", gpu_count=0, region="",
+        run_time={"seconds": 1, "nanos": 500_000_000},
         connection={"ssh_host": "127.0.0.1", "ssh_port": 2222, "ssh_command": "ssh -p 2222 root@127.0.0.1"},
     )  # fmt: skip
     found = shown(instance_shown(message))
@@ -148,10 +149,16 @@ def test_other_spellings_are_understood(word: str, meant: set[str]) -> None:
 
 
 def test_regions_and_tiers() -> None:
-    assert [region_of(word) for word in ("na", "EU", "Local")] == ["na", "eu", ""]
-    assert [region_word(region) for region in ("apac", "")] == ["apac", "local"]
+    providers = ("local", "vastai", "ionet")
+    assert [place_of(word, providers) for word in ("na", "EU", "Local", "unknown")] == [
+        ("na", ()), ("eu", ()), ("", ("local",)), ("", ("vastai", "ionet")),
+    ]  # fmt: skip
+    assert place_of("unknown", ("local",)) == ("", ("unknown",)), "which no provider is called"
+    assert [region_word(*place) for place in (("apac", "vastai"), ("", "local"), ("", "vastai"))] == [
+        "apac", "local", "unknown",
+    ]  # fmt: skip
     assert tier_of("spot") == "spot"
-    for wrong in (lambda: region_of("US"), lambda: region_of(""), lambda: tier_of("SPOT"), lambda: tier_of("")):
+    for wrong in (lambda: place_of("US", ()), lambda: place_of("", ()), lambda: tier_of("SPOT"), lambda: tier_of("")):
         with pytest.raises(InvalidArgument):
             wrong()
 

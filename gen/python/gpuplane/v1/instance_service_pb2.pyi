@@ -17,7 +17,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateInstanceRequest(_message.Message):
-    __slots__ = ("request_id", "name", "labels", "offer_id", "requirements", "max_price_per_hour", "ssh_key_ids", "ssh_public_keys", "image", "disk_gb", "launch_mode", "model", "env", "reservation", "max_duration", "idle_timeout")
+    __slots__ = ("request_id", "name", "labels", "offer_id", "requirements", "max_price_per_hour", "ssh_key_ids", "ssh_public_keys", "image", "disk_gb", "launch_mode", "model", "env", "reservation", "max_duration", "idle_timeout", "template_id", "on_start", "ports", "max_retries")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,10 @@ class CreateInstanceRequest(_message.Message):
     RESERVATION_FIELD_NUMBER: _ClassVar[int]
     MAX_DURATION_FIELD_NUMBER: _ClassVar[int]
     IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_ID_FIELD_NUMBER: _ClassVar[int]
+    ON_START_FIELD_NUMBER: _ClassVar[int]
+    PORTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_RETRIES_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     name: str
     labels: _containers.ScalarMap[str, str]
@@ -64,7 +68,63 @@ class CreateInstanceRequest(_message.Message):
     reservation: _duration_pb2.Duration
     max_duration: _duration_pb2.Duration
     idle_timeout: _duration_pb2.Duration
-    def __init__(self, request_id: _Optional[str] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., offer_id: _Optional[str] = ..., requirements: _Optional[_Union[_offer_service_pb2.Requirements, _Mapping]] = ..., max_price_per_hour: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., ssh_key_ids: _Optional[_Iterable[str]] = ..., ssh_public_keys: _Optional[_Iterable[str]] = ..., image: _Optional[str] = ..., disk_gb: _Optional[int] = ..., launch_mode: _Optional[_Union[_instance_pb2.LaunchMode, str]] = ..., model: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., reservation: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    template_id: str
+    on_start: str
+    ports: _containers.RepeatedScalarFieldContainer[int]
+    max_retries: int
+    def __init__(self, request_id: _Optional[str] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., offer_id: _Optional[str] = ..., requirements: _Optional[_Union[_offer_service_pb2.Requirements, _Mapping]] = ..., max_price_per_hour: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., ssh_key_ids: _Optional[_Iterable[str]] = ..., ssh_public_keys: _Optional[_Iterable[str]] = ..., image: _Optional[str] = ..., disk_gb: _Optional[int] = ..., launch_mode: _Optional[_Union[_instance_pb2.LaunchMode, str]] = ..., model: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., reservation: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., template_id: _Optional[str] = ..., on_start: _Optional[str] = ..., ports: _Optional[_Iterable[int]] = ..., max_retries: _Optional[int] = ...) -> None: ...
+
+class BatchCreateInstancesRequest(_message.Message):
+    __slots__ = ("request_id", "requests")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    requests: _containers.RepeatedCompositeFieldContainer[CreateInstanceRequest]
+    def __init__(self, request_id: _Optional[str] = ..., requests: _Optional[_Iterable[_Union[CreateInstanceRequest, _Mapping]]] = ...) -> None: ...
+
+class BatchCreateInstancesResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[CreateResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[CreateResult, _Mapping]]] = ...) -> None: ...
+
+class ReserveInstancesRequest(_message.Message):
+    __slots__ = ("request_id", "create", "count", "min_count")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CREATE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    MIN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    create: CreateInstanceRequest
+    count: int
+    min_count: int
+    def __init__(self, request_id: _Optional[str] = ..., create: _Optional[_Union[CreateInstanceRequest, _Mapping]] = ..., count: _Optional[int] = ..., min_count: _Optional[int] = ...) -> None: ...
+
+class ReserveInstancesResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[CreateResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[CreateResult, _Mapping]]] = ...) -> None: ...
+
+class CreateResult(_message.Message):
+    __slots__ = ("operation", "error")
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    operation: _operation_pb2.Operation
+    error: CreateError
+    def __init__(self, operation: _Optional[_Union[_operation_pb2.Operation, _Mapping]] = ..., error: _Optional[_Union[CreateError, _Mapping]] = ...) -> None: ...
+
+class CreateError(_message.Message):
+    __slots__ = ("code", "reason", "message", "field")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    reason: str
+    message: str
+    field: str
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
 
 class GetInstanceRequest(_message.Message):
     __slots__ = ("id",)

@@ -43,6 +43,16 @@ class InstancesStub:
                 request_serializer=gpuplane_dot_v1_dot_instance__service__pb2.CreateInstanceRequest.SerializeToString,
                 response_deserializer=gpuplane_dot_v1_dot_operation__pb2.Operation.FromString,
                 _registered_method=True)
+        self.BatchCreateInstances = channel.unary_unary(
+                '/gpuplane.v1.Instances/BatchCreateInstances',
+                request_serializer=gpuplane_dot_v1_dot_instance__service__pb2.BatchCreateInstancesRequest.SerializeToString,
+                response_deserializer=gpuplane_dot_v1_dot_instance__service__pb2.BatchCreateInstancesResponse.FromString,
+                _registered_method=True)
+        self.ReserveInstances = channel.unary_unary(
+                '/gpuplane.v1.Instances/ReserveInstances',
+                request_serializer=gpuplane_dot_v1_dot_instance__service__pb2.ReserveInstancesRequest.SerializeToString,
+                response_deserializer=gpuplane_dot_v1_dot_instance__service__pb2.ReserveInstancesResponse.FromString,
+                _registered_method=True)
         self.GetInstance = channel.unary_unary(
                 '/gpuplane.v1.Instances/GetInstance',
                 request_serializer=gpuplane_dot_v1_dot_instance__service__pb2.GetInstanceRequest.SerializeToString,
@@ -107,6 +117,32 @@ class InstancesServicer:
         Errors: INVALID_ARGUMENT; NOT_FOUND for an unknown offer or key; FAILED_PRECONDITION with OFFER_TOO_DEAR, or
         NO_MATCHING_OFFER when nothing on the market meets the requirements; RESOURCE_EXHAUSTED with BUDGET_EXHAUSTED or
         QUOTA_EXCEEDED; ABORTED with IDEMPOTENCY_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCreateInstances(self, request, context):
+        """BatchCreateInstances accepts several wishes at once, each by itself: what is wrong with one keeps none of the others
+        from being accepted. A repeat with the same request id accepts again only what was refused before. Scope:
+        `instances:write`.
+
+        Errors of the whole call: INVALID_ARGUMENT for the number of requests or a request id inside one of them; ABORTED with
+        IDEMPOTENCY_MISMATCH. All others are in the results, as CreateInstance gives them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReserveInstances(self, request, context):
+        """ReserveInstances accepts `count` instances of one wish, or refuses when it can be seen now that fewer than
+        `min_count` would be accepted. Past that check each is accepted by itself: others may use up market, quota or budget
+        at the same moment, and the results say what became of each. A repeat with the same request id accepts again only
+        what was refused before. Scope: `instances:write`.
+
+        Errors of the whole call: INVALID_ARGUMENT for the counts; FAILED_PRECONDITION with NO_MATCHING_OFFER when the market
+        has fewer; RESOURCE_EXHAUSTED with QUOTA_EXCEEDED or BUDGET_EXHAUSTED when the account may have fewer; ABORTED with
+        IDEMPOTENCY_MISMATCH; and the error of the first machine when none at all was accepted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,6 +235,16 @@ def add_InstancesServicer_to_server(servicer, server):
                     request_deserializer=gpuplane_dot_v1_dot_instance__service__pb2.CreateInstanceRequest.FromString,
                     response_serializer=gpuplane_dot_v1_dot_operation__pb2.Operation.SerializeToString,
             ),
+            'BatchCreateInstances': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCreateInstances,
+                    request_deserializer=gpuplane_dot_v1_dot_instance__service__pb2.BatchCreateInstancesRequest.FromString,
+                    response_serializer=gpuplane_dot_v1_dot_instance__service__pb2.BatchCreateInstancesResponse.SerializeToString,
+            ),
+            'ReserveInstances': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReserveInstances,
+                    request_deserializer=gpuplane_dot_v1_dot_instance__service__pb2.ReserveInstancesRequest.FromString,
+                    response_serializer=gpuplane_dot_v1_dot_instance__service__pb2.ReserveInstancesResponse.SerializeToString,
+            ),
             'GetInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetInstance,
                     request_deserializer=gpuplane_dot_v1_dot_instance__service__pb2.GetInstanceRequest.FromString,
@@ -278,6 +324,60 @@ class Instances:
             '/gpuplane.v1.Instances/CreateInstance',
             gpuplane_dot_v1_dot_instance__service__pb2.CreateInstanceRequest.SerializeToString,
             gpuplane_dot_v1_dot_operation__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCreateInstances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuplane.v1.Instances/BatchCreateInstances',
+            gpuplane_dot_v1_dot_instance__service__pb2.BatchCreateInstancesRequest.SerializeToString,
+            gpuplane_dot_v1_dot_instance__service__pb2.BatchCreateInstancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReserveInstances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuplane.v1.Instances/ReserveInstances',
+            gpuplane_dot_v1_dot_instance__service__pb2.ReserveInstancesRequest.SerializeToString,
+            gpuplane_dot_v1_dot_instance__service__pb2.ReserveInstancesResponse.FromString,
             options,
             channel_credentials,
             insecure,

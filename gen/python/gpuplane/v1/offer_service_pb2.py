@@ -25,9 +25,11 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 from gpuplane.v1 import offer_pb2 as gpuplane_dot_v1_dot_offer__pb2
+from gpuplane.v1 import operation_pb2 as gpuplane_dot_v1_dot_operation__pb2
+from gpuplane.v1 import template_pb2 as gpuplane_dot_v1_dot_template__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgpuplane/v1/offer_service.proto\x12\x0bgpuplane.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/type/money.proto\x1a\x17gpuplane/v1/offer.proto\"\xbf\x03\n\x0cRequirements\x12\x1b\n\tgpu_types\x18\x01 \x03(\tR\x08gpuTypes\x12\x1b\n\tgpu_count\x18\x02 \x01(\x05R\x08gpuCount\x12\x1e\n\x0bmin_vram_gb\x18\x03 \x01(\x05R\tminVramGb\x12\x18\n\x07regions\x18\x04 \x03(\tR\x07regions\x12%\n\x04tier\x18\x05 \x01(\x0e\x32\x11.gpuplane.v1.TierR\x04tier\x12\x1c\n\tproviders\x18\x06 \x03(\tR\tproviders\x12\'\n\x0fmin_reliability\x18\x07 \x01(\x01R\x0eminReliability\x12\"\n\rmin_cpu_count\x18\x08 \x01(\x05R\x0bminCpuCount\x12\"\n\rmin_memory_gb\x18\t \x01(\x05R\x0bminMemoryGb\x12(\n\x10min_cuda_version\x18\n \x01(\x01R\x0eminCudaVersion\x12\x44\n\x12max_price_per_hour\x18\x0b \x01(\x0b\x32\x12.google.type.MoneyH\x00R\x0fmaxPricePerHour\x88\x01\x01\x42\x15\n\x13_max_price_per_hour\"\xa9\x01\n\x11ListOffersRequest\x12=\n\x0crequirements\x18\x01 \x01(\x0b\x32\x19.gpuplane.v1.RequirementsR\x0crequirements\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\x12\x19\n\x08order_by\x18\x04 \x01(\tR\x07orderBy\"\x87\x01\n\x12ListOffersResponse\x12*\n\x06offers\x18\x01 \x03(\x0b\x32\x12.gpuplane.v1.OfferR\x06offers\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n\ntotal_size\x18\x03 \x01(\x05R\ttotalSize\"!\n\x0fGetOfferRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"P\n\x13ListGpuTypesRequest\x12\x16\n\x06vendor\x18\x01 \x01(\tR\x06vendor\x12!\n\x0coffered_only\x18\x02 \x01(\x08R\x0bofferedOnly\"I\n\x14ListGpuTypesResponse\x12\x31\n\tgpu_types\x18\x01 \x03(\x0b\x32\x14.gpuplane.v1.GpuTypeR\x08gpuTypes2\xc9\x02\n\x06Offers\x12j\n\nListOffers\x12\x1e.gpuplane.v1.ListOffersRequest\x1a\x1f.gpuplane.v1.ListOffersResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/gpuplane/v1/offers\x12^\n\x08GetOffer\x12\x1c.gpuplane.v1.GetOfferRequest\x1a\x12.gpuplane.v1.Offer\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/gpuplane/v1/offers/{id}\x12s\n\x0cListGpuTypes\x12 .gpuplane.v1.ListGpuTypesRequest\x1a!.gpuplane.v1.ListGpuTypesResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/gpuplane/v1/gpu-typesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fgpuplane/v1/offer_service.proto\x12\x0bgpuplane.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/type/money.proto\x1a\x17gpuplane/v1/offer.proto\x1a\x1bgpuplane/v1/operation.proto\x1a\x1agpuplane/v1/template.proto\"\xc2\x04\n\x0cRequirements\x12\x1b\n\tgpu_types\x18\x01 \x03(\tR\x08gpuTypes\x12\x1b\n\tgpu_count\x18\x02 \x01(\x05R\x08gpuCount\x12\x1e\n\x0bmin_vram_gb\x18\x03 \x01(\x05R\tminVramGb\x12\x18\n\x07regions\x18\x04 \x03(\tR\x07regions\x12%\n\x04tier\x18\x05 \x01(\x0e\x32\x11.gpuplane.v1.TierR\x04tier\x12\x1c\n\tproviders\x18\x06 \x03(\tR\tproviders\x12\'\n\x0fmin_reliability\x18\x07 \x01(\x01R\x0eminReliability\x12\"\n\rmin_cpu_count\x18\x08 \x01(\x05R\x0bminCpuCount\x12\"\n\rmin_memory_gb\x18\t \x01(\x05R\x0bminMemoryGb\x12(\n\x10min_cuda_version\x18\n \x01(\x01R\x0eminCudaVersion\x12\x44\n\x12max_price_per_hour\x18\x0b \x01(\x0b\x32\x12.google.type.MoneyH\x00R\x0fmaxPricePerHour\x88\x01\x01\x12%\n\x0emin_confidence\x18\x0c \x01(\x01R\rminConfidence\x12\x18\n\x07vendors\x18\r \x03(\tR\x07vendors\x12\x1c\n\tlocations\x18\x0e \x03(\tR\tlocations\x12\"\n\rmin_gpu_count\x18\x0f \x01(\x05R\x0bminGpuCountB\x15\n\x13_max_price_per_hour\"\xe2\x01\n\x11ListOffersRequest\x12=\n\x0crequirements\x18\x01 \x01(\x0b\x32\x19.gpuplane.v1.RequirementsR\x0crequirements\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\x12\x19\n\x08order_by\x18\x04 \x01(\tR\x07orderBy\x12\x16\n\x06\x66ilter\x18\x05 \x01(\tR\x06\x66ilter\x12\x1f\n\x0btemplate_id\x18\x06 \x01(\tR\ntemplateId\"\x87\x01\n\x12ListOffersResponse\x12*\n\x06offers\x18\x01 \x03(\x0b\x32\x12.gpuplane.v1.OfferR\x06offers\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n\ntotal_size\x18\x03 \x01(\x05R\ttotalSize\"!\n\x0fGetOfferRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"P\n\x13ListGpuTypesRequest\x12\x16\n\x06vendor\x18\x01 \x01(\tR\x06vendor\x12!\n\x0coffered_only\x18\x02 \x01(\x08R\x0bofferedOnly\"I\n\x14ListGpuTypesResponse\x12\x31\n\tgpu_types\x18\x01 \x03(\x0b\x32\x14.gpuplane.v1.GpuTypeR\x08gpuTypes\"J\n\x11ListPricesRequest\x12\x19\n\x08gpu_type\x18\x01 \x01(\tR\x07gpuType\x12\x1a\n\x08provider\x18\x02 \x01(\tR\x08provider\"G\n\x12ListPricesResponse\x12\x31\n\x06prices\x18\x01 \x03(\x0b\x32\x19.gpuplane.v1.PriceSummaryR\x06prices\"\xed\x01\n\x11RankOffersRequest\x12=\n\x0crequirements\x18\x01 \x01(\x0b\x32\x19.gpuplane.v1.RequirementsR\x0crequirements\x12\x44\n\x12max_price_per_hour\x18\x02 \x01(\x0b\x32\x12.google.type.MoneyH\x00R\x0fmaxPricePerHour\x88\x01\x01\x12\x1f\n\x0btemplate_id\x18\x03 \x01(\tR\ntemplateId\x12\x1b\n\tpage_size\x18\x04 \x01(\x05R\x08pageSizeB\x15\n\x13_max_price_per_hour\"\xa6\x01\n\x12RankOffersResponse\x12;\n\ncandidates\x18\x01 \x03(\x0b\x32\x1b.gpuplane.v1.OfferCandidateR\ncandidates\x12\x34\n\x07skipped\x18\x02 \x03(\x0b\x32\x1a.gpuplane.v1.SkippedOffersR\x07skipped\x12\x1d\n\ntotal_size\x18\x03 \x01(\x05R\ttotalSize\"\x85\x01\n\x0eOfferCandidate\x12(\n\x05offer\x18\x01 \x01(\x0b\x32\x12.gpuplane.v1.OfferR\x05offer\x12I\n\x17\x65xpected_price_per_hour\x18\x02 \x01(\x0b\x32\x12.google.type.MoneyR\x14\x65xpectedPricePerHour\"\xad\x01\n\x14ListTemplatesRequest\x12\x1a\n\x08provider\x18\x01 \x01(\tR\x08provider\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12)\n\x10recommended_only\x18\x03 \x01(\x08R\x0frecommendedOnly\x12\x1b\n\tpage_size\x18\x04 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x05 \x01(\tR\tpageToken\"\x93\x01\n\x15ListTemplatesResponse\x12\x33\n\ttemplates\x18\x01 \x03(\x0b\x32\x15.gpuplane.v1.TemplateR\ttemplates\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n\ntotal_size\x18\x03 \x01(\x05R\ttotalSize\"$\n\x12GetTemplateRequest\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\"w\n\x1eListCompatibleTemplatesRequest\x12\x19\n\x08offer_id\x18\x01 \x01(\tR\x07offerId\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\"\x9d\x01\n\x1fListCompatibleTemplatesResponse\x12\x33\n\ttemplates\x18\x01 \x03(\x0b\x32\x15.gpuplane.v1.TemplateR\ttemplates\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n\ntotal_size\x18\x03 \x01(\x05R\ttotalSize2\xb6\x07\n\x06Offers\x12j\n\nListOffers\x12\x1e.gpuplane.v1.ListOffersRequest\x1a\x1f.gpuplane.v1.ListOffersResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/gpuplane/v1/offers\x12^\n\x08GetOffer\x12\x1c.gpuplane.v1.GetOfferRequest\x1a\x12.gpuplane.v1.Offer\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/gpuplane/v1/offers/{id}\x12s\n\x0cListGpuTypes\x12 .gpuplane.v1.ListGpuTypesRequest\x1a!.gpuplane.v1.ListGpuTypesResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/gpuplane/v1/gpu-types\x12j\n\nListPrices\x12\x1e.gpuplane.v1.ListPricesRequest\x1a\x1f.gpuplane.v1.ListPricesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/gpuplane/v1/prices\x12r\n\nRankOffers\x12\x1e.gpuplane.v1.RankOffersRequest\x1a\x1f.gpuplane.v1.RankOffersResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/gpuplane/v1/offers:rank:\x01*\x12v\n\rListTemplates\x12!.gpuplane.v1.ListTemplatesRequest\x1a\".gpuplane.v1.ListTemplatesResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/gpuplane/v1/templates\x12j\n\x0bGetTemplate\x12\x1f.gpuplane.v1.GetTemplateRequest\x1a\x15.gpuplane.v1.Template\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/gpuplane/v1/templates/{id}\x12\xa6\x01\n\x17ListCompatibleTemplates\x12+.gpuplane.v1.ListCompatibleTemplatesRequest\x1a,.gpuplane.v1.ListCompatibleTemplatesResponse\"0\x82\xd3\xe4\x93\x02*\x12(/gpuplane/v1/offers/{offer_id}/templatesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,18 +42,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OFFERS'].methods_by_name['GetOffer']._serialized_options = b'\202\323\344\223\002\032\022\030/gpuplane/v1/offers/{id}'
   _globals['_OFFERS'].methods_by_name['ListGpuTypes']._loaded_options = None
   _globals['_OFFERS'].methods_by_name['ListGpuTypes']._serialized_options = b'\202\323\344\223\002\030\022\026/gpuplane/v1/gpu-types'
-  _globals['_REQUIREMENTS']._serialized_start=129
-  _globals['_REQUIREMENTS']._serialized_end=576
-  _globals['_LISTOFFERSREQUEST']._serialized_start=579
-  _globals['_LISTOFFERSREQUEST']._serialized_end=748
-  _globals['_LISTOFFERSRESPONSE']._serialized_start=751
-  _globals['_LISTOFFERSRESPONSE']._serialized_end=886
-  _globals['_GETOFFERREQUEST']._serialized_start=888
-  _globals['_GETOFFERREQUEST']._serialized_end=921
-  _globals['_LISTGPUTYPESREQUEST']._serialized_start=923
-  _globals['_LISTGPUTYPESREQUEST']._serialized_end=1003
-  _globals['_LISTGPUTYPESRESPONSE']._serialized_start=1005
-  _globals['_LISTGPUTYPESRESPONSE']._serialized_end=1078
-  _globals['_OFFERS']._serialized_start=1081
-  _globals['_OFFERS']._serialized_end=1410
+  _globals['_OFFERS'].methods_by_name['ListPrices']._loaded_options = None
+  _globals['_OFFERS'].methods_by_name['ListPrices']._serialized_options = b'\202\323\344\223\002\025\022\023/gpuplane/v1/prices'
+  _globals['_OFFERS'].methods_by_name['RankOffers']._loaded_options = None
+  _globals['_OFFERS'].methods_by_name['RankOffers']._serialized_options = b'\202\323\344\223\002\035\"\030/gpuplane/v1/offers:rank:\001*'
+  _globals['_OFFERS'].methods_by_name['ListTemplates']._loaded_options = None
+  _globals['_OFFERS'].methods_by_name['ListTemplates']._serialized_options = b'\202\323\344\223\002\030\022\026/gpuplane/v1/templates'
+  _globals['_OFFERS'].methods_by_name['GetTemplate']._loaded_options = None
+  _globals['_OFFERS'].methods_by_name['GetTemplate']._serialized_options = b'\202\323\344\223\002\035\022\033/gpuplane/v1/templates/{id}'
+  _globals['_OFFERS'].methods_by_name['ListCompatibleTemplates']._loaded_options = None
+  _globals['_OFFERS'].methods_by_name['ListCompatibleTemplates']._serialized_options = b'\202\323\344\223\002*\022(/gpuplane/v1/offers/{offer_id}/templates'
+  _globals['_REQUIREMENTS']._serialized_start=186
+  _globals['_REQUIREMENTS']._serialized_end=764
+  _globals['_LISTOFFERSREQUEST']._serialized_start=767
+  _globals['_LISTOFFERSREQUEST']._serialized_end=993
+  _globals['_LISTOFFERSRESPONSE']._serialized_start=996
+  _globals['_LISTOFFERSRESPONSE']._serialized_end=1131
+  _globals['_GETOFFERREQUEST']._serialized_start=1133
+  _globals['_GETOFFERREQUEST']._serialized_end=1166
+  _globals['_LISTGPUTYPESREQUEST']._serialized_start=1168
+  _globals['_LISTGPUTYPESREQUEST']._serialized_end=1248
+  _globals['_LISTGPUTYPESRESPONSE']._serialized_start=1250
+  _globals['_LISTGPUTYPESRESPONSE']._serialized_end=1323
+  _globals['_LISTPRICESREQUEST']._serialized_start=1325
+  _globals['_LISTPRICESREQUEST']._serialized_end=1399
+  _globals['_LISTPRICESRESPONSE']._serialized_start=1401
+  _globals['_LISTPRICESRESPONSE']._serialized_end=1472
+  _globals['_RANKOFFERSREQUEST']._serialized_start=1475
+  _globals['_RANKOFFERSREQUEST']._serialized_end=1712
+  _globals['_RANKOFFERSRESPONSE']._serialized_start=1715
+  _globals['_RANKOFFERSRESPONSE']._serialized_end=1881
+  _globals['_OFFERCANDIDATE']._serialized_start=1884
+  _globals['_OFFERCANDIDATE']._serialized_end=2017
+  _globals['_LISTTEMPLATESREQUEST']._serialized_start=2020
+  _globals['_LISTTEMPLATESREQUEST']._serialized_end=2193
+  _globals['_LISTTEMPLATESRESPONSE']._serialized_start=2196
+  _globals['_LISTTEMPLATESRESPONSE']._serialized_end=2343
+  _globals['_GETTEMPLATEREQUEST']._serialized_start=2345
+  _globals['_GETTEMPLATEREQUEST']._serialized_end=2381
+  _globals['_LISTCOMPATIBLETEMPLATESREQUEST']._serialized_start=2383
+  _globals['_LISTCOMPATIBLETEMPLATESREQUEST']._serialized_end=2502
+  _globals['_LISTCOMPATIBLETEMPLATESRESPONSE']._serialized_start=2505
+  _globals['_LISTCOMPATIBLETEMPLATESRESPONSE']._serialized_end=2662
+  _globals['_OFFERS']._serialized_start=2665
+  _globals['_OFFERS']._serialized_end=3615
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ import warnings
 
 from gpuplane.v1 import offer_pb2 as gpuplane_dot_v1_dot_offer__pb2
 from gpuplane.v1 import offer_service_pb2 as gpuplane_dot_v1_dot_offer__service__pb2
+from gpuplane.v1 import template_pb2 as gpuplane_dot_v1_dot_template__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -51,6 +52,31 @@ class OffersStub:
                 request_serializer=gpuplane_dot_v1_dot_offer__service__pb2.ListGpuTypesRequest.SerializeToString,
                 response_deserializer=gpuplane_dot_v1_dot_offer__service__pb2.ListGpuTypesResponse.FromString,
                 _registered_method=True)
+        self.ListPrices = channel.unary_unary(
+                '/gpuplane.v1.Offers/ListPrices',
+                request_serializer=gpuplane_dot_v1_dot_offer__service__pb2.ListPricesRequest.SerializeToString,
+                response_deserializer=gpuplane_dot_v1_dot_offer__service__pb2.ListPricesResponse.FromString,
+                _registered_method=True)
+        self.RankOffers = channel.unary_unary(
+                '/gpuplane.v1.Offers/RankOffers',
+                request_serializer=gpuplane_dot_v1_dot_offer__service__pb2.RankOffersRequest.SerializeToString,
+                response_deserializer=gpuplane_dot_v1_dot_offer__service__pb2.RankOffersResponse.FromString,
+                _registered_method=True)
+        self.ListTemplates = channel.unary_unary(
+                '/gpuplane.v1.Offers/ListTemplates',
+                request_serializer=gpuplane_dot_v1_dot_offer__service__pb2.ListTemplatesRequest.SerializeToString,
+                response_deserializer=gpuplane_dot_v1_dot_offer__service__pb2.ListTemplatesResponse.FromString,
+                _registered_method=True)
+        self.GetTemplate = channel.unary_unary(
+                '/gpuplane.v1.Offers/GetTemplate',
+                request_serializer=gpuplane_dot_v1_dot_offer__service__pb2.GetTemplateRequest.SerializeToString,
+                response_deserializer=gpuplane_dot_v1_dot_template__pb2.Template.FromString,
+                _registered_method=True)
+        self.ListCompatibleTemplates = channel.unary_unary(
+                '/gpuplane.v1.Offers/ListCompatibleTemplates',
+                request_serializer=gpuplane_dot_v1_dot_offer__service__pb2.ListCompatibleTemplatesRequest.SerializeToString,
+                response_deserializer=gpuplane_dot_v1_dot_offer__service__pb2.ListCompatibleTemplatesResponse.FromString,
+                _registered_method=True)
 
 
 class OffersServicer:
@@ -78,6 +104,42 @@ class OffersServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPrices(self, request, context):
+        """ListPrices returns what each GPU type costs at each provider in each tier. Scope: `offers:read`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RankOffers(self, request, context):
+        """RankOffers tells which offers a CreateInstance with these requirements would try, in which order, and why it would
+        pass over others. Nothing is bought. Scope: `offers:read`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTemplates(self, request, context):
+        """ListTemplates returns the providers' templates by name. Scope: `offers:read`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTemplate(self, request, context):
+        """GetTemplate returns one template. Scope: `offers:read`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCompatibleTemplates(self, request, context):
+        """ListCompatibleTemplates returns the templates whose constraints an offer meets, by name. Scope: `offers:read`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OffersServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +157,31 @@ def add_OffersServicer_to_server(servicer, server):
                     servicer.ListGpuTypes,
                     request_deserializer=gpuplane_dot_v1_dot_offer__service__pb2.ListGpuTypesRequest.FromString,
                     response_serializer=gpuplane_dot_v1_dot_offer__service__pb2.ListGpuTypesResponse.SerializeToString,
+            ),
+            'ListPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPrices,
+                    request_deserializer=gpuplane_dot_v1_dot_offer__service__pb2.ListPricesRequest.FromString,
+                    response_serializer=gpuplane_dot_v1_dot_offer__service__pb2.ListPricesResponse.SerializeToString,
+            ),
+            'RankOffers': grpc.unary_unary_rpc_method_handler(
+                    servicer.RankOffers,
+                    request_deserializer=gpuplane_dot_v1_dot_offer__service__pb2.RankOffersRequest.FromString,
+                    response_serializer=gpuplane_dot_v1_dot_offer__service__pb2.RankOffersResponse.SerializeToString,
+            ),
+            'ListTemplates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTemplates,
+                    request_deserializer=gpuplane_dot_v1_dot_offer__service__pb2.ListTemplatesRequest.FromString,
+                    response_serializer=gpuplane_dot_v1_dot_offer__service__pb2.ListTemplatesResponse.SerializeToString,
+            ),
+            'GetTemplate': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTemplate,
+                    request_deserializer=gpuplane_dot_v1_dot_offer__service__pb2.GetTemplateRequest.FromString,
+                    response_serializer=gpuplane_dot_v1_dot_template__pb2.Template.SerializeToString,
+            ),
+            'ListCompatibleTemplates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCompatibleTemplates,
+                    request_deserializer=gpuplane_dot_v1_dot_offer__service__pb2.ListCompatibleTemplatesRequest.FromString,
+                    response_serializer=gpuplane_dot_v1_dot_offer__service__pb2.ListCompatibleTemplatesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +266,141 @@ class Offers:
             '/gpuplane.v1.Offers/ListGpuTypes',
             gpuplane_dot_v1_dot_offer__service__pb2.ListGpuTypesRequest.SerializeToString,
             gpuplane_dot_v1_dot_offer__service__pb2.ListGpuTypesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuplane.v1.Offers/ListPrices',
+            gpuplane_dot_v1_dot_offer__service__pb2.ListPricesRequest.SerializeToString,
+            gpuplane_dot_v1_dot_offer__service__pb2.ListPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RankOffers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuplane.v1.Offers/RankOffers',
+            gpuplane_dot_v1_dot_offer__service__pb2.RankOffersRequest.SerializeToString,
+            gpuplane_dot_v1_dot_offer__service__pb2.RankOffersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTemplates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuplane.v1.Offers/ListTemplates',
+            gpuplane_dot_v1_dot_offer__service__pb2.ListTemplatesRequest.SerializeToString,
+            gpuplane_dot_v1_dot_offer__service__pb2.ListTemplatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTemplate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuplane.v1.Offers/GetTemplate',
+            gpuplane_dot_v1_dot_offer__service__pb2.GetTemplateRequest.SerializeToString,
+            gpuplane_dot_v1_dot_template__pb2.Template.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCompatibleTemplates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gpuplane.v1.Offers/ListCompatibleTemplates',
+            gpuplane_dot_v1_dot_offer__service__pb2.ListCompatibleTemplatesRequest.SerializeToString,
+            gpuplane_dot_v1_dot_offer__service__pb2.ListCompatibleTemplatesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,7 +63,7 @@ ATTEMPT_OUTCOME_UNUSABLE: AttemptOutcome
 ATTEMPT_OUTCOME_NOT_READY: AttemptOutcome
 
 class Operation(_message.Message):
-    __slots__ = ("id", "kind", "state", "instance_id", "account_id", "create_time", "update_time", "done_time", "error", "steps", "attempts", "cancel_requested", "request_id", "revision")
+    __slots__ = ("id", "kind", "state", "instance_id", "account_id", "create_time", "update_time", "done_time", "error", "steps", "attempts", "cancel_requested", "request_id", "revision", "skipped")
     ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +78,7 @@ class Operation(_message.Message):
     CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    SKIPPED_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: OperationKind
     state: OperationState
@@ -92,7 +93,8 @@ class Operation(_message.Message):
     cancel_requested: bool
     request_id: str
     revision: int
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[OperationKind, str]] = ..., state: _Optional[_Union[OperationState, str]] = ..., instance_id: _Optional[str] = ..., account_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., done_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[OperationError, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[OperationStep, _Mapping]]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., cancel_requested: _Optional[bool] = ..., request_id: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+    skipped: _containers.RepeatedCompositeFieldContainer[SkippedOffers]
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[OperationKind, str]] = ..., state: _Optional[_Union[OperationState, str]] = ..., instance_id: _Optional[str] = ..., account_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., done_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[_Union[OperationError, _Mapping]] = ..., steps: _Optional[_Iterable[_Union[OperationStep, _Mapping]]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., cancel_requested: _Optional[bool] = ..., request_id: _Optional[str] = ..., revision: _Optional[int] = ..., skipped: _Optional[_Iterable[_Union[SkippedOffers, _Mapping]]] = ...) -> None: ...
 
 class OperationError(_message.Message):
     __slots__ = ("code", "reason", "message")
@@ -115,7 +117,7 @@ class OperationStep(_message.Message):
     def __init__(self, name: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Attempt(_message.Message):
-    __slots__ = ("number", "offer_id", "provider", "price_per_hour", "outcome", "message", "start_time", "end_time")
+    __slots__ = ("number", "offer_id", "provider", "price_per_hour", "outcome", "message", "start_time", "end_time", "retry_of")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     OFFER_ID_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
@@ -124,6 +126,7 @@ class Attempt(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
+    RETRY_OF_FIELD_NUMBER: _ClassVar[int]
     number: int
     offer_id: str
     provider: str
@@ -132,4 +135,15 @@ class Attempt(_message.Message):
     message: str
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
-    def __init__(self, number: _Optional[int] = ..., offer_id: _Optional[str] = ..., provider: _Optional[str] = ..., price_per_hour: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., outcome: _Optional[_Union[AttemptOutcome, str]] = ..., message: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    retry_of: int
+    def __init__(self, number: _Optional[int] = ..., offer_id: _Optional[str] = ..., provider: _Optional[str] = ..., price_per_hour: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., outcome: _Optional[_Union[AttemptOutcome, str]] = ..., message: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_of: _Optional[int] = ...) -> None: ...
+
+class SkippedOffers(_message.Message):
+    __slots__ = ("reason", "count", "offer_id")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    OFFER_ID_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    count: int
+    offer_id: str
+    def __init__(self, reason: _Optional[str] = ..., count: _Optional[int] = ..., offer_id: _Optional[str] = ...) -> None: ...

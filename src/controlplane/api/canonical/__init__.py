@@ -8,7 +8,9 @@ from controlplane.api.canonical.instances import Instances
 from controlplane.api.canonical.keys import Keys
 from controlplane.api.canonical.offers import Offers
 from controlplane.api.canonical.operations import Operations
+from controlplane.api.canonical.provider_credentials import ProviderCredentials
 from controlplane.api.canonical.shapes import Plane
+from controlplane.api.canonical.strays import Strays
 from controlplane.api.canonical.system import Check, System, Vitals
 from controlplane.api.canonical.usage import Usage
 from controlplane.api.canonical.webhooks import Webhooks
@@ -28,6 +30,8 @@ def canonical_services(plane: Plane, vitals: Vitals, metrics: Metrics, version: 
         Usage(plane),
         Budgets(plane),
         Webhooks(plane),
+        ProviderCredentials(plane),
         Accounts(plane),
+        Strays(plane),
         System(plane, vitals, metrics, version),
     ]

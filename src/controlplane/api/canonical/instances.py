@@ -9,20 +9,16 @@ from gpuplane.v1 import instance_pb2
 from gpuplane.v1 import instance_service_pb2 as pb
 
 from controlplane.api.call import Call
-from controlplane.api.canonical import machines
-from controlplane.api.canonical.shapes import Plane, currency_of, found, joined, request_key
+from controlplane.api.canonical import machines, wishes
+from controlplane.api.canonical.shapes import Plane, found, joined, request_key
 from controlplane.domain.errors import invalid
 from controlplane.domain.instance import Instance
 from controlplane.domain.state import State
 from controlplane.ports.store import InstanceQuery
 from controlplane.usecases import instances, validation, watch
 from controlplane.usecases.pages import read_page
-from controlplane.wire.common import nano_of, seconds_of
-from controlplane.wire.instance import MODES_BACK, instance_message, state_of
-from controlplane.wire.offer import requirements_of
+from controlplane.wire.instance import instance_message, state_of
 from controlplane.wire.operation import operation_message
-
-LEAST_S = 60  # of reservations, extensions, idle timeouts
 
 
 class Instances:
@@ -35,43 +31,15 @@ class Instances:
         self._core = plane.core
 
     async def create_instance(self, request: pb.CreateInstanceRequest, call: Call) -> Any:
-        wish = await self._wish(request, call)
+        wish = await wishes.wish_of(self._core, request, call)
         made = await instances.create(self._core, call.principal, wish, request_key(request, call))
         return operation_message(made)
 
-    async def _wish(self, request: pb.CreateInstanceRequest, call: Call) -> instances.CreateInstance:
-        priced = request.HasField("max_price_per_hour") or request.HasField("requirements")
-        currency = await currency_of(self._core, call.principal) if priced else ""
-        if request.launch_mode not in MODES_BACK:
-            raise invalid("launch_mode", "must be LAUNCH_MODE_SSH or LAUNCH_MODE_MODEL", request.launch_mode)
-        return instances.CreateInstance(
-            offer_id=request.offer_id,
-            requirements=(
-                requirements_of(request.requirements, currency) if request.HasField("requirements") else None
-            ),
-            max_price_nano_per_hour=(
-                nano_of(request.max_price_per_hour, "max_price_per_hour", currency)
-                if request.HasField("max_price_per_hour")
-                else None
-            ),
-            name=request.name,
-            labels=dict(request.labels),
-            ssh_key_ids=tuple(request.ssh_key_ids),
-            ssh_public_keys=tuple(request.ssh_public_keys),
-            image=request.image,
-            disk_gb=request.disk_gb,
-            mode=MODES_BACK[request.launch_mode],
-            model=request.model,
-            env=dict(request.env),
-            reservation_s=self._seconds(request, "reservation"),
-            max_duration_s=self._seconds(request, "max_duration"),
-            idle_timeout_s=self._seconds(request, "idle_timeout") or 0,
-        )
+    async def batch_create_instances(self, request: pb.BatchCreateInstancesRequest, call: Call) -> Any:
+        return await wishes.create_batch(self._plane, request, call)
 
-    def _seconds(self, request: Any, field: str) -> int | None:
-        if not request.HasField(field):
-            return None
-        return seconds_of(getattr(request, field), field, LEAST_S, self._core.policy.max_duration_s)
+    async def reserve_instances(self, request: pb.ReserveInstancesRequest, call: Call) -> Any:
+        return await wishes.reserve(self._plane, request, call)
 
     async def get_instance(self, request: pb.GetInstanceRequest, call: Call) -> bytes:
         body = await self._core.store.message(call.principal.scope, Instance, request.id)
@@ -113,7 +81,7 @@ class Instances:
         return operation_message(ending)
 
     async def extend_instance(self, request: pb.ExtendInstanceRequest, call: Call) -> Any:
-        seconds = self._seconds(request, "duration")
+        seconds = wishes.seconds(self._core, request, "duration")
         if seconds is None:
             raise invalid("duration", "is required", "")
         row = await instances.extend(self._core, call.principal, request.id, seconds, request_key(request, call))

@@ -30,6 +30,7 @@ from controlplane.usecases.core import Core, Policy
 from controlplane.usecases.hub import EventHub
 from controlplane.usecases.keys import KeyAuthenticator
 from controlplane.usecases.offerbook import OfferBook
+from controlplane.usecases.provider_credentials import CredentialBook
 from controlplane.usecases.tokens import Tokens
 from controlplane.wire import event as stream_messages
 from tests.support.fakes import FakeClock, FakeIds
@@ -68,12 +69,14 @@ async def farm(request: pytest.FixtureRequest, tmp_path: Any, empty_database: Pa
     provider, vitals, metrics, book = FakeProvider(), FakeVitals(), Metrics(), OfferBook()
     book.update(
         "local", (offer("local-cpu"), offer("local-gpu", gpu_type="H100 SXM", gpu_count=2, vram_gb=80,
-                                            price_nano_per_hour=4 * 10**9, reliability=0.99))
+                                            price_nano_per_hour=4 * 10**9, reliability=0.99)),
+        clock.now(),
     )  # fmt: skip
-    book.update("vastai", (offer("vastai-1", price_nano_per_hour=5 * 10**7), offer("vastai-e", currency="EUR")))
+    vastai = (offer("vastai-1", price_nano_per_hour=5 * 10**7), offer("vastai-e", currency="EUR"))
+    book.update("vastai", vastai, clock.now())
     core = Core(
         store, clock, ids, bus, secrets, AsyncsshKeyParser(), SimpleNamespace(), {"local": provider}, book,
-        Policy(), "dep1",
+        Policy(), "dep1", credentials=CredentialBook(("vastai",)),
     )  # type: ignore[arg-type]  # fmt: skip
     root = CANONICAL_KEYS.mint(bytes(24))
     authenticator = KeyAuthenticator(store, clock, hash_secret(root))

@@ -21,6 +21,10 @@ from gpuplane.v1 import (
     offer_service_pb2_grpc,
     operation_service_pb2,
     operation_service_pb2_grpc,
+    provider_credential_service_pb2,
+    provider_credential_service_pb2_grpc,
+    stray_service_pb2,
+    stray_service_pb2_grpc,
     system_service_pb2,
     system_service_pb2_grpc,
     usage_service_pb2,
@@ -50,7 +54,8 @@ pb = SimpleNamespace(
         name: getattr(module, name)
         for module in (
             account_service_pb2, budget_service_pb2, instance_service_pb2, key_service_pb2, offer_service_pb2,
-            operation_service_pb2, system_service_pb2, usage_service_pb2, webhook_service_pb2,
+            operation_service_pb2, provider_credential_service_pb2, stray_service_pb2, system_service_pb2,
+            usage_service_pb2, webhook_service_pb2,
         )
         for name in module.DESCRIPTOR.message_types_by_name
     }
@@ -108,7 +113,9 @@ class Client:
             "accounts": account_service_pb2_grpc.AccountsStub, "budgets": budget_service_pb2_grpc.BudgetsStub,
             "instances": instance_service_pb2_grpc.InstancesStub, "keys": key_service_pb2_grpc.KeysStub,
             "offers": offer_service_pb2_grpc.OffersStub, "operations": operation_service_pb2_grpc.OperationsStub,
-            "system": system_service_pb2_grpc.SystemStub, "usage": usage_service_pb2_grpc.UsageStub,
+            "provider_credentials": provider_credential_service_pb2_grpc.ProviderCredentialsStub,
+            "strays": stray_service_pb2_grpc.StraysStub, "system": system_service_pb2_grpc.SystemStub,
+            "usage": usage_service_pb2_grpc.UsageStub,
             "webhooks": webhook_service_pb2_grpc.WebhooksStub,
         }  # fmt: skip
         stub, metadata = modules[service](self.channel), (("authorization", f"Bearer {self.token}"),)

@@ -73,6 +73,7 @@ class TestStrangers:
                 await farm.alice.budgets.CreateBudget(pb.CreateBudgetRequest(name="b", limit=Money(units=9)))
             ).id,
             "Accounts": farm.account_id,
+            "Strays": "stray_1",
         }
         before = await farm.alice.instances.GetInstance(pb.GetInstanceRequest(id=instance_id))
         seen = 0
@@ -86,7 +87,7 @@ class TestStrangers:
             if "duration" in method.request.DESCRIPTOR.fields_by_name:
                 request.duration.seconds = 60
             got = await self.result(farm, method, request, farm.bob.token)
-            expected = Code.PERMISSION_DENIED if noun == "Accounts" else Code.NOT_FOUND
+            expected = Code.PERMISSION_DENIED if noun in ("Accounts", "Strays") else Code.NOT_FOUND
             assert got is expected, method.path
             seen += 1
         assert seen >= 20

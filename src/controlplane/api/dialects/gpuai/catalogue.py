@@ -54,7 +54,8 @@ class Catalogue:
         kinds: dict[tuple[str, int, str, str], list[Offer]] = {}
         for offer in self._offers():
             kind = (
-                gpu_word(offer.gpu_type), gpu_count(offer.gpu_count), region_word(offer.region), offer.tier.value,
+                gpu_word(offer.gpu_type), gpu_count(offer.gpu_count), region_word(offer.region, offer.provider),
+                offer.tier.value,
             )  # fmt: skip
             kinds.setdefault(kind, []).append(offer)
         return pb.PricingPage(

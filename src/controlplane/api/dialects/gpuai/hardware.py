@@ -12,7 +12,8 @@ from controlplane.domain.offer import Offer, Tier
 
 CPU = "cpu"
 LOCAL = "local"  # the seed requires a region, and machines of the plane's own host have none
-REGIONS = {"na": "na", "eu": "eu", "apac": "apac", LOCAL: ""}
+UNKNOWN = "unknown"  # nor have those whose marketplace does not say where they are
+REGIONS = ("na", "eu", "apac", LOCAL, UNKNOWN)
 
 
 def gpu_word(gpu_type: str) -> str:
@@ -40,17 +41,23 @@ def gpu_types(word: str, offers: Iterable[Offer]) -> tuple[str, ...]:
     return found
 
 
-def region_word(region: str) -> str:
+def region_word(region: str, provider: str) -> str:
     """The region as this API shows it."""
-    return region or LOCAL
+    return region or (LOCAL if provider == LOCAL else UNKNOWN)
 
 
-def region_of(word: str) -> str:
-    """The region that a word in any case means."""
-    found = REGIONS.get(word.lower())
-    if found is None:
+def place_of(word: str, providers: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """The region that a word in any case means, and which of the providers have it there; none named: all. What
+    `region_word` shows of an offer always finds that offer."""
+    found = word.lower()
+    if found not in REGIONS:
         raise invalid("region", f"must be among {', '.join(REGIONS)}", word)
-    return found
+    if found == LOCAL:
+        return "", (LOCAL,)
+    if found == UNKNOWN:
+        # Without a marketplace nothing matches: no provider is called so.
+        return "", tuple(name for name in providers if name != LOCAL) or (UNKNOWN,)
+    return found, ()
 
 
 def tier_of(word: str) -> Tier:

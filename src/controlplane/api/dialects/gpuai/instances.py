@@ -10,7 +10,7 @@ from gpuplane.dialects.gpuai.v1 import instances_pb2 as pb
 from gpuplane.v1 import instance_pb2, operation_pb2
 
 from controlplane.api.call import Call
-from controlplane.api.dialects.gpuai.hardware import CPU, gpu_types, region_of, tier_of
+from controlplane.api.dialects.gpuai.hardware import CPU, gpu_types, place_of, tier_of
 from controlplane.api.dialects.gpuai.idempotency import request_key
 from controlplane.api.dialects.gpuai.translate import instance_shown, limit_of, next_cursor, operation_shown
 from controlplane.api.plane import Plane
@@ -58,12 +58,14 @@ class Instances:
         if not 1 <= request.gpu_count <= most:
             rule = f"must be from 1 to {_MAX_GPUS}, and 1 for {CPU}"
             raise invalid("gpu_count", rule, request.gpu_count)
+        region, providers = place_of(request.region, self._core.providers) if request.HasField("region") else (None, ())
         return instances.CreateInstance(
             requirements=Requirements(
                 gpu_types=types,
                 gpu_count=0 if types == (CPU,) else request.gpu_count,  # a machine without GPU has none, not one
                 tier=tier_of(request.tier),
-                regions=(region_of(request.region),) if request.HasField("region") else (),
+                regions=(region,) if region is not None else (),
+                providers=providers,
             ),
             max_price_nano_per_hour=(
                 _price_cap(request.max_price_per_hour) if request.HasField("max_price_per_hour") else None

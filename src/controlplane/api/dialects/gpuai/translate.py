@@ -61,7 +61,7 @@ def instance_shown(message: instance_pb2.Instance) -> pb.Instance:
         name=message.name or None,
         gpu_type=gpu_word(message.gpu_type),
         gpu_count=gpu_count(message.gpu_count),
-        region=region_word(message.region),
+        region=region_word(message.region, message.provider),
         tier=_TIERS.get(message.tier, Tier.ON_DEMAND.value),
         price_per_hour=(price.units * NANO + price.nanos) / NANO,
         created_at=time_shown(message.create_time),

@@ -1,0 +1,40 @@
+"""Machines that io.net may not know yet although it made them."""
+
+from __future__ import annotations
+
+from controlplane.ports.clock import Clock
+
+UNKNOWN_FOR_S = 60.0
+"""For how long a new deployment may be answered with 404 [SDK: a get right after may fail; how long is not told]."""
+
+_MOST = 10_000
+
+
+class Newborns:
+    """Tells a machine that cannot be found yet from one that cannot be found any more.
+
+    Other processes create machines, too: one that was never met here counts as new from the first question about it.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known_at: dict[str, int] = {}  # from when on a 404 means something
+
+    def created(self, machine_id: str) -> None:
+        """It was made just now."""
+        self._keep(machine_id, self._clock.now() + int(UNKNOWN_FOR_S * 1_000_000))
+
+    def met(self, machine_id: str) -> None:
+        """io.net knows it."""
+        self._keep(machine_id, 0)
+
+    def may_be(self, machine_id: str) -> bool:
+        """Whether a 404 about it says nothing yet."""
+        if machine_id not in self._known_at:
+            self.created(machine_id)
+        return self._clock.now() < self._known_at[machine_id]
+
+    def _keep(self, machine_id: str, known_at: int) -> None:
+        self._known_at[machine_id] = known_at
+        if len(self._known_at) > _MOST:
+            del self._known_at[next(iter(self._known_at))]  # the oldest; forgetting only makes patient

@@ -1,0 +1,91 @@
+"""Vast.ai's templates."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+from controlplane.adapters.providers.http import values
+from controlplane.adapters.providers.vastai.offers import PROVIDER
+from controlplane.domain.template import Constraint, Scalar, Template
+
+_OPS = frozenset({"eq", "neq", "gt", "gte", "lt", "lte", "in", "notin"})
+_MOST_ON_START = 4096
+_MOST_DISK_GB = 1 << 20
+_PORT = re.compile(r"(?:[\d.]+:)?(?:\d+:)?(\d{1,5})(?:/tcp)?\Z")
+
+
+def template_of(row: Any) -> Template | None:
+    """The template of a row; None if it names none."""
+    if not isinstance(row, dict):
+        return None
+    hash_id, image = values.text(row.get("hash_id"), 128), values.text(row.get("image"), 1024)
+    constraints = constraints_of(row.get("extra_filters"))
+    if not hash_id or not image or constraints is None:
+        return None
+    tag = values.text(row.get("tag"), 128)
+    env, ports = flags_of(row.get("env"))
+    on_start = row.get("onstart")
+    return Template(
+        id=hash_id, provider=PROVIDER, name=values.text(row.get("name")) or hash_id,
+        image=f"{image}:{tag}" if tag else image, description=values.text(row.get("desc"), 2000), env=env, ports=ports,
+        on_start=on_start[:_MOST_ON_START] if isinstance(on_start, str) else "",
+        ssh=row.get("use_ssh") is not False, recommended=row.get("recommended") is not False,
+        disk_gb=values.natural(row.get("recommended_disk_space"), _MOST_DISK_GB) or 0,
+        created_at=values.moment(row.get("created_at")), constraints=constraints,
+    )  # fmt: skip
+
+
+def constraints_of(text: Any) -> tuple[Constraint, ...] | None:
+    """Of `extra_filters`, a JSON text such as `{"num_gpus":{"gte":"2"}}`. None if it cannot be read: a template whose
+    conditions are unknown fits nothing."""
+    if text is None or text == "":
+        return ()
+    try:
+        filters = json.loads(text, parse_float=Decimal) if isinstance(text, str) else text
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(filters, dict):
+        return None
+    found = []
+    for fact, condition in filters.items():
+        for op, value in (condition if isinstance(condition, dict) else {"eq": condition}).items():
+            wanted = _wanted(value)
+            if op not in _OPS or wanted is None:
+                return None
+            found.append(Constraint(fact, op, wanted))
+    return tuple(found)
+
+
+def flags_of(text: Any) -> tuple[dict[str, str], tuple[int, ...]]:
+    """Variables and TCP ports out of the flags of a `docker run`; other flags are the vendor's business."""
+    env: dict[str, str] = {}
+    ports: list[int] = []
+    try:
+        words = shlex.split(text) if isinstance(text, str) else []
+    except ValueError:
+        words = text.split()
+    for flag, value in pairwise(words):
+        if flag in ("-e", "--env") and "=" in value:
+            name, _, content = value.partition("=")
+            env[name] = content
+        elif flag in ("-p", "--publish") and (port := _PORT.match(value)) and 0 < int(port[1]) <= 65_535:
+            ports.append(int(port[1]))
+    return env, tuple(dict.fromkeys(ports))
+
+
+def _wanted(value: Any) -> Scalar | tuple[Scalar, ...] | None:
+    if isinstance(value, list):
+        each = [_scalar(one) for one in value]
+        return tuple(one for one in each if one is not None) if None not in each else None
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Scalar | None:
+    if isinstance(value, (bool, str)):
+        return value
+    return float(value) if isinstance(value, (int, Decimal)) else None

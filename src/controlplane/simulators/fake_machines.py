@@ -1,0 +1,127 @@
+"""Machines that are SSH servers of this process: each with its own port and host key, letting in exactly the keys
+installed on it. Commands are answered, not run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncssh
+
+from controlplane.simulators.machines import Address, Tenancy
+
+PROBE_COMMAND = "gpuplane-probe"  # what a control plane runs to see that a machine can be used
+
+
+@dataclass(slots=True)
+class _Box:
+    """One machine's place. The port is bound and refuses connections until somebody listens on it."""
+
+    tenancy: Tenancy
+    port: socket.socket
+    host_key: asyncssh.SSHKey
+    acceptor: Any = None
+
+
+class FakeMachines:
+    """`Premises` of SSH servers in this process."""
+
+    def __init__(self, bind: str = "127.0.0.1") -> None:
+        self._bind = bind
+        self._boxes: dict[str, _Box] = {}
+
+    def address(self, machine_id: str, version: int) -> Address | None:
+        """See `Premises.address`."""
+        box = self._boxes.get(machine_id)
+        if box is None or box.tenancy.version != version:
+            return None
+        host, port = box.port.getsockname()[:2]
+        return Address(host, port)
+
+    def log(self, machine_id: str) -> str:
+        """See `Premises.log`."""
+        return "simulated machine: SSH server ready\n" if machine_id in self._boxes else ""
+
+    async def tend(self, tenancies: Sequence[Tenancy]) -> None:
+        """See `Premises.tend`."""
+        wanted = {tenancy.machine_id: tenancy for tenancy in tenancies}
+        for machine_id, box in list(self._boxes.items()):
+            tenancy = wanted.get(machine_id)
+            if tenancy is None or tenancy.version != box.tenancy.version:
+                self._boxes.pop(machine_id)
+                await _clear(box)
+        for tenancy in tenancies:
+            await self._fit(tenancy)
+
+    async def close(self) -> None:
+        """See `Premises.close`."""
+        await self.tend(())
+
+    async def _fit(self, tenancy: Tenancy) -> None:
+        box = self._boxes.get(tenancy.machine_id)
+        if box is None:
+            port = socket.socket()
+            port.bind((self._bind, 0))
+            box = _Box(tenancy, port, asyncssh.generate_private_key("ssh-ed25519"))
+            self._boxes[tenancy.machine_id] = box
+        box.tenancy = tenancy
+        if tenancy.listening and box.acceptor is None:
+            await self._open(box)
+        elif not tenancy.listening and box.acceptor is not None:
+            await self._shut(box)
+
+    async def _open(self, box: _Box) -> None:
+        box.acceptor = await asyncssh.listen(
+            sock=box.port.dup(),
+            server_factory=lambda: _Door(box),
+            server_host_keys=[box.host_key],
+            process_factory=_answer,
+            password_auth=False,
+            kbdint_auth=False,
+            login_timeout=30,
+            server_version="simulated",
+        )
+
+    async def _shut(self, box: _Box) -> None:
+        """Refuse connections again, at the same port, as a stopped machine does."""
+        address = box.port.getsockname()[:2]
+        await _clear(box)
+        box.acceptor, box.port = None, socket.socket()
+        box.port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        box.port.bind(address)
+
+
+class _Door(asyncssh.SSHServer):
+    """Lets in the user and the keys that the machine has at this moment."""
+
+    def __init__(self, box: _Box) -> None:
+        self._box = box
+        self._conn: Any = None
+
+    def connection_made(self, conn: Any) -> None:
+        self._conn = conn
+
+    def begin_auth(self, username: str) -> bool:
+        tenancy = self._box.tenancy
+        if username == tenancy.user and tenancy.keys:
+            self._conn.set_authorized_keys(asyncssh.import_authorized_keys("\n".join(tenancy.keys) + "\n"))
+        return True
+
+
+async def _answer(process: asyncssh.SSHServerProcess[str]) -> None:
+    if process.command != PROBE_COMMAND:
+        process.stdout.write("simulated\n")
+    with contextlib.suppress(asyncio.CancelledError, OSError):
+        process.exit(0)
+
+
+async def _clear(box: _Box) -> None:
+    if box.acceptor is not None:
+        box.acceptor.close()
+        await box.acceptor.wait_closed()
+    box.port.close()

@@ -1,0 +1,5 @@
+"""Vast.ai as documented, for rehearsals."""
+
+from controlplane.simulators.vastai.market import VastMarketplace
+
+__all__ = ["VastMarketplace"]
