@@ -111,6 +111,10 @@ class Metrics:
                 "gpu_provider_api_errors_total", "Failed calls to providers.", ("provider", "operation"),
                 registry=registry,
             ),
+            Count.MARKETPLACE_ANSWERS: Counter(
+                "gpuplane_marketplace_answers_total", "Answers of marketplaces to single HTTP requests.",
+                ("provider", "call", "answer"), registry=registry,
+            ),
             Count.WEBHOOK_ATTEMPTS: Counter(
                 "gpuplane_webhook_attempts_total", "Posts to webhook receivers, by outcome.", ("outcome",),
                 registry=registry,

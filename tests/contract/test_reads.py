@@ -16,6 +16,8 @@ from controlplane.adapters.store.gather import FLIGHTS, PATIENCE_S, GatheredRead
 from controlplane.adapters.store.message_cache import ENTRY_BYTES, MessageCache
 from controlplane.adapters.store.schema import migrate
 from controlplane.adapters.store.sqlite import SqliteStore
+from controlplane.adapters.store.statements import CODECS
+from controlplane.adapters.store.tables import BY_RECORD
 from controlplane.adapters.system import SystemIds
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation, OperationState
@@ -199,3 +201,9 @@ async def test_a_statement_that_hangs_is_overtaken() -> None:
     await turn()
     slow.answers[-1].set_result(None)
     assert await asyncio.gather(*tasks) == [str(n) for n in range(FLIGHTS + 1)]
+
+
+@pytest.mark.parametrize("record", BY_RECORD, ids=lambda record: record.__name__)
+def test_a_table_s_columns_are_its_record_s_fields_in_their_order(record: type[Any]) -> None:
+    columns = [column.name for column in BY_RECORD[record].columns]
+    assert tuple(name for name in columns if name not in ("message", "message_version")) == CODECS[record].columns

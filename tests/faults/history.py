@@ -15,28 +15,21 @@ from typing import Any
 
 import structlog
 
-from controlplane.adapters.prober import probe_public_key
-from controlplane.domain.account import Account
 from controlplane.domain.errors import PlaneError
 from controlplane.domain.ids import label as label_of_attempt
 from controlplane.domain.instance import Instance
 from controlplane.domain.offer import Tier
 from controlplane.domain.operation import Operation
-from controlplane.domain.principal import ALL, SCOPES, Principal
 from controlplane.domain.requirements import Requirements
-from controlplane.ports.store import Get, UnitOfWork
 from controlplane.simulators.control import ledger
 from controlplane.usecases import instances, operations
 from controlplane.usecases.idempotency import RequestKey
 from tests.faults.checks import PLANTED, STRANGER, Evidence, broken
-from tests.faults.lives import DEPLOYMENT, SWEEP_S, InlineThreads, Life, Lives
+from tests.faults.lives import CALLER_KEY, DEPLOYMENT, SWEEP_S, InlineThreads, Lives
 from tests.faults.markets import EPISODES, PROVIDERS, bounce, markets, quiet, strikes
 from tests.simulation.run import Killed
 from tests.simulation.world import VirtualClock
-from tests.support.fakes import START
 
-CALLER = Principal("acct_a", "key_a", frozenset(SCOPES))
-CALLER_KEY = probe_public_key(b"c" * 32)
 GPUS = ("RTX 4090", "RTX 3090", "RTX A6000", "A100 SXM4 80GB", "H100 SXM", "L40S", "A100 PCIe 80GB", "RTX A4000")
 ARRIVALS_S = 15.0  # between two callers, on average
 SETTLE_S = 7200.0  # the most that a history may take to come to rest
@@ -90,7 +83,7 @@ class History:
         return self.story
 
     async def _play(self) -> None:
-        await self._open_account()
+        await self.lives.open_account()
         await self.lives.boot()
         callers = [self.loop.create_task(self._caller(number)) for number in range(self._callers)]
         chaos = [self.loop.create_task(one) for one in (self._kill_again(), self._misfortunes())]
@@ -104,11 +97,6 @@ class History:
             market.configure(quiet(market.faults.as_json()))
         self._note("calm")
         await self._rest()
-
-    async def _open_account(self) -> None:
-        store = self.lives.store(Life(), lambda units, seconds: None)
-        account = Account("acct_a", "a", "USD", 10_000, START)
-        await store.run(UnitOfWork(ALL, [Get(Account, account.id)], lambda tx: tx.put(account)))
 
     # Callers
 
@@ -150,7 +138,7 @@ class History:
         """Until there is an answer: a dead plane gives none, and a refusal for want of offers may pass."""
         for _ in range(40):
             with contextlib.suppress(PlaneError, asyncio.CancelledError):
-                answer = await self.lives.call(what, CALLER)
+                answer = await self.lives.call(what)
                 if answer is not None:
                     return answer
             await asyncio.sleep(2.0 + rng.random() * 8)
@@ -225,7 +213,6 @@ class History:
                 request = RequestKey("terminate", f"rest-{row.id}", "same")
                 ended = await self.lives.call(
                     lambda core, me, id=row.id, request=request: instances.terminate(core, me, id, request=request),
-                    CALLER,
                 )
                 self.accepted.append(ended.id)
             every = self.lives.disk.table(Operation).values()

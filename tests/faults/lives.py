@@ -16,24 +16,27 @@ from controlplane.adapters.providers.tensordock import TensordockProvider, Tenso
 from controlplane.adapters.providers.vastai import VastaiProvider, VastaiSettings
 from controlplane.adapters.secrets import MasterKeySecrets
 from controlplane.adapters.store.memory import MemoryDisk
-from controlplane.domain.principal import Principal
+from controlplane.domain.account import Account
+from controlplane.domain.principal import ALL, SCOPES, Principal
 from controlplane.ports.bus import Topic
 from controlplane.ports.meter import NoMeter
 from controlplane.ports.probe import ProbeResult
 from controlplane.ports.provider import Provider, SshEndpoint
+from controlplane.ports.store import Get, UnitOfWork
 from controlplane.reconcile.inventory import recall_failures, refresh_offers, refresh_templates
 from controlplane.reconcile.loop import InstanceLoop, LoopTimes, release_held
 from controlplane.reconcile.sweep import Sweeper
-from controlplane.simulators.machines import public_key
 from controlplane.simulators.marketplace import Marketplace
 from controlplane.usecases.core import Core, Policy
 from controlplane.usecases.offerbook import OfferBook
 from tests.faults.transport import Gate, InProcess
 from tests.simulation.run import GatedMemory, Incarnation, Killed, SimKeys
 from tests.simulation.world import VirtualClock, VirtualLoop
-from tests.support.fakes import FakeIds
+from tests.support.fakes import START, FakeIds
 
 DEPLOYMENT = "sim"
+CALLER = Principal("acct_a", "key_a", frozenset(SCOPES))
+CALLER_KEY = probe_public_key(b"c" * 32)
 SWEEP_S = 60.0
 OFFERS_S = 30.0
 POLICY = Policy(stop_grace_s=5.0, allocate_deadline_s=900.0)
@@ -99,8 +102,8 @@ class SimulatedSsh:
         host_key = f"ssh-ed25519 {tenancy.machine_id}/{tenancy.version}"
         if endpoint.host_key not in ("", host_key):
             return ProbeResult(False, host_key, "SSH presented another host key", permanent=True)
-        mine = public_key(probe_public_key(private_seed))
-        if tenancy.user != endpoint.user or mine not in [public_key(key) for key in tenancy.keys]:
+        mine = probe_public_key(private_seed).split()[:2]
+        if tenancy.user != endpoint.user or mine not in [line.split()[-2:] for line in tenancy.keys]:
             return ProbeResult(False, host_key, "SSH refused the probe key", refused=True)
         return ProbeResult(True, host_key)
 
@@ -153,6 +156,12 @@ class Lives:
         store.gate = life.gate
         return store
 
+    async def open_account(self) -> None:
+        """The account whose callers rent."""
+        store = self.store(Life(), lambda units, seconds: None)
+        account = Account(CALLER.account_id, "a", "USD", 10_000, START)
+        await store.run(UnitOfWork(ALL, [Get(Account, account.id)], lambda tx: tx.put(account)))
+
     async def boot(self) -> Core:
         """Start a plane, as `gpuplane up` does after a kill."""
         self._count += 1
@@ -201,12 +210,12 @@ class Lives:
             task.cancel()
         self._note("kill")
 
-    async def call(self, what: Callable[[Core, Principal], Coroutine[Any, Any, Any]], caller: Principal) -> Any:
+    async def call(self, what: Callable[[Core, Principal], Coroutine[Any, Any, Any]]) -> Any:
         """A caller's request; a dead plane gives no answer (None), and the caller knows nothing."""
         life = self.life
         if life is None:
             return None
-        return await self.spawn(what(life.core, caller), life)
+        return await self.spawn(what(life.core, CALLER), life)
 
 
 def _owned(loop: asyncio.AbstractEventLoop, coroutine: Any, context: Context | None = None) -> asyncio.Task[Any]:

@@ -85,6 +85,10 @@ def faults(provider: str, rng: random.Random) -> dict[str, Any]:
         "direct_blocked": share(0.2), "preempt": share(0.4), "host_lost": share(0.08), "stop_s": 2.0,
         "host_lost_for_s": rng.choice(([0, 0], [10, 200])), "address_changes": True,
     }  # fmt: skip
+    if provider == "ionet":
+        keeping["stuck_form"] = "null"
+    if provider == "tensordock":
+        buying["late_create"] = 0.0  # it tells nobody when a machine was made, and makes it when it is asked
     if provider == "vastai" and rng.random() < 0.2:
         wrong["search_quota"] = 120
     return wrong | buying | keeping

@@ -54,10 +54,10 @@ def vast(tmp_path: Path) -> Iterator[Vendors]:
     yield from _simulated("vastai", tmp_path)
 
 
-@pytest.fixture
-def ionet(tmp_path: Path) -> Iterator[Vendors]:
-    """An io.net of our own."""
-    yield from _simulated("ionet", tmp_path)
+@pytest.fixture(scope="module")
+def ionet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendors]:
+    """An io.net of our own, for all tests of a module."""
+    yield from _simulated("ionet", tmp_path_factory.mktemp("ionet"))
 
 
 def _simulated(market: str, home: Path) -> Iterator[Vendors]:

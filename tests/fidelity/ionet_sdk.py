@@ -21,36 +21,42 @@ async def containers(io: iocloud.AsyncClient) -> dict[str, Any]:
     """Product CaaS."""
     gpu = next(item for item in await io.hardware.list() if item.available)
     made = await io.deployments.create(
-        name="cp-caas", image="nginx", gpu=f"{gpu.hardware_name}:1", hours=1, port=8000, env={"CP_OP": "1"}
+        name="cp-caas", image="nginx", gpu=f"{gpu.hardware_id}:1", hours=1, port=8000, env={"CP_OP": "1"}
     )
-    await made.wait(timeout=WAIT_S, poll_interval=0.5)
+    await made.wait(timeout=WAIT_S, poll=0.5)
     listed = [one.name async for one in io.deployments.list()]
-    workers = await made.containers()
+    workers, bought = await made.containers(), made.data.compute_minutes_remaining
     extended = await made.extend(2)
     await made.delete()
     again = await io.deployments.get(made.id)
     return {
         "status": str(made.status.value), "listed": listed, "urls": [worker.public_url for worker in workers],
-        "remaining": [made.data.compute_minutes_remaining, extended.data.compute_minutes_remaining],
+        "remaining": [bought, extended.data.compute_minutes_remaining],
         "after_delete": str(again.status.value),
     }  # fmt: skip
 
 
 async def machines(io: iocloud.AsyncClient) -> dict[str, Any]:
     """Product VMaaS; the machine stays, for our adapter to look at."""
-    gpu = next(item for item in await io.vms.hardware() if item.num_cards)
-    made = await io.vms.deploy(name="cp-vm", gpu=f"{gpu.name}:1", hours=1, ssh_keys={"k": SSH_KEY})
-    await made.wait(timeout=WAIT_S, poll_interval=0.5)
+    gpu = (await io.vms.hardware())[0]
+    size = f"{gpu.deploy_id}:{gpu.num_cards}"
+    made = await io.vms.deploy(name="cp-vm", gpu=size, hours=1, ssh_keys={"k": SSH_KEY})
+    await made.wait(timeout=WAIT_S, poll=0.5)
     workers = await io.vms.workers(made.id)
     extended = await io.vms.extend(made.id, 2)
-    passing = await io.vms.deploy(name="cp-passing", gpu=f"{gpu.name}:1", hours=1, ssh_keys={"k": SSH_KEY})
-    await passing.wait(timeout=WAIT_S, poll_interval=0.5)
+    passing = await io.vms.deploy(name="cp-passing", gpu=size, hours=1, ssh_keys={"k": SSH_KEY})
     await io.vms.delete(passing.id)
     return {
-        "id": made.id, "name": made.name, "status": str(made.status.value),
+        "id": made.id, "status": str(made.status.value),
         "ssh": [worker.ssh_access for worker in workers], "paid": str(extended.data.amount_paid),
         "listed": sorted([one.name async for one in io.vms.list()]),
     }  # fmt: skip
+
+
+async def misshapen(io: iocloud.AsyncClient) -> None:
+    """An order of more machines than one can be."""
+    gpu = (await io.vms.hardware())[0]
+    await io.vms.deploy(name="cp-odd", gpu=f"{gpu.deploy_id}:99", hours=1, ssh_keys={"k": SSH_KEY})
 
 
 async def refused(call: Awaitable[Any]) -> str:
@@ -68,7 +74,7 @@ async def main(url: str, key: str) -> None:
             "containers": await containers(io),
             "machines": await machines(io),
             "unknown": await refused(io.vms.get("00000000-0000-4000-8000-000000000000")),
-            "misshapen": await refused(io.vms.deploy(name="", gpu="H100:1", hours=1, ssh_keys={"k": SSH_KEY})),
+            "misshapen": await refused(misshapen(io)),
         }
     async with iocloud.AsyncClient(api_key="wrong", base_url=url) as io:
         found["stranger"] = await refused(collect(io))

@@ -67,3 +67,15 @@ def test_running_time_goes_on_through_a_change_of_price() -> None:
     assert total(dearer, 20) == 20 * 1_000_000
     later = seen(dearer, 30, running_s=30.0)
     assert total(later, 30) == 20 * 1_000_000 + 10 * 2_000_000
+
+
+def test_what_the_provider_says_was_paid_counts_refunds_included() -> None:
+    meter = seen(ProviderMeter(PRICE, 0, prepaid_s=3600).begun(START), 5, paid_nano=PRICE + 7)
+    assert total(meter, 10) == PRICE + 7
+    assert total(meter.extended(3600), 10) == 2 * PRICE + 7, "until it is told"
+    assert total(seen(meter, 20, running=False, paid_nano=0), 30) == 0, "given back"
+
+
+def test_what_was_paid_in_advance_is_not_counted_again_at_another_price() -> None:
+    meter = ProviderMeter(PRICE, 0, prepaid_s=3600).begun(START)
+    assert total(seen(meter, 100, price=2 * PRICE), 200) == PRICE

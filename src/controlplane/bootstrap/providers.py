@@ -15,6 +15,7 @@ from controlplane.ports.meter import Meter
 from controlplane.ports.provider import Provider
 from controlplane.settings import Settings
 from controlplane.state_folder import StartError, StateFolder
+from controlplane.usecases.core import Policy
 
 Factory = Callable[[str], Provider]
 """Makes a provider that acts under the given credential."""
@@ -22,7 +23,8 @@ Factory = Callable[[str], Provider]
 
 def _vastai(settings: Settings, meter: Meter) -> Factory:
     def make(secret: str) -> Provider:
-        vast = VastaiSettings(api_key=secret, url=settings.vastai_url, spot=settings.vastai_spot)
+        disk_gb = Policy().default_disk_gb  # offers show what a machine with the disk of a plain wish will cost
+        vast = VastaiSettings(api_key=secret, url=settings.vastai_url, spot=settings.vastai_spot, disk_gb=disk_gb)
         return VastaiProvider(vast, SystemClock(), meter)
 
     return make

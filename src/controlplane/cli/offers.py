@@ -72,7 +72,7 @@ class _Listing(ApiCommand, Group):
 @click.option("--wide", "-w", is_flag=True, help="More columns than fit 100 characters.")
 @click.pass_context
 def offers(
-    ctx: click.Context, sort: str, desc: bool, limit: int, wide: bool, expression: str, template: str, **wanted: Any
+    ctx: click.Context, /, sort: str, desc: bool, limit: int, wide: bool, expression: str, template: str, **wanted: Any
 ) -> None:
     """List what can be rented now, cheapest first."""
     if ctx.invoked_subcommand is not None:

@@ -68,8 +68,8 @@ async def _serve(model: Marketplace[Any], market: str, options: dict[str, Any]) 
     try:
         url = await server.start(options["bind"], options["port"])
     except OSError as error:
-        known = error.errno is not None and error.errno > 0  # a name that does not resolve has its own numbers
-        why = os.strerror(error.errno) if known else error.strerror
+        # asyncio's words repeat the address; a name that does not resolve has numbers of its own.
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise Failure(f"cannot listen on {options['bind']}:{options['port']}: {why}") from None
     key = options["keys"][0] if options["keys"] else "test"
     click.echo(f"{market} simulator at {url}; use it: {_SETTINGS[market].format(key=key, url=url)} gpuplane up")

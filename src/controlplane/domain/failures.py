@@ -6,6 +6,7 @@ its own: a dead offer says all about itself, much about its host and little abou
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from controlplane.domain.billing import SECOND
@@ -33,7 +34,8 @@ class FailureRecord:
 
     def score(self, now: int) -> float:
         """The weight as of now."""
-        return self.score_milli / 1000 * 0.5 ** (max(0, now - self.at) / (HALF_LIFE_S * SECOND))
+        half_lives = max(0, now - self.at) / (HALF_LIFE_S * SECOND)
+        return self.score_milli / 1000 * math.pow(0.5, half_lives)
 
 
 def subjects(offer: Offer) -> dict[str, float]:

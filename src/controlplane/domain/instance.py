@@ -19,7 +19,8 @@ from controlplane.domain.state import LIVE, TERMINAL, State, check_transition
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the caller asked for; never changes. Exactly one of `offer_id` and `requirements` is set."""
+    """What the caller asked for; never changes. Exactly one of `offer_id` and `requirements` is set, neither for a
+    machine that was adopted."""
 
     offer_id: str = ""
     requirements: Requirements | None = None

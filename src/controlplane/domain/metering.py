@@ -24,6 +24,7 @@ class ProviderMeter:
     ran_at: int = 0  # when that was told
     running: bool = False  # it has gone on running since then
     paid_until: int | None = None  # paid in advance; what it costs does not depend on when it ends
+    paid_nano: int | None = None  # in advance and in all, refunds taken off, as the provider tells it
     base_nano: int = 0  # spent before `since`, at other prices
     ran_before_us: int = 0  # at full price before `since`
     prepaid_s: int = 0  # what is paid in advance at a time
@@ -35,12 +36,17 @@ class ProviderMeter:
 
     def extended(self, seconds: int) -> ProviderMeter:
         """Paid for longer."""
-        return self if self.paid_until is None else replace(self, paid_until=self.paid_until + seconds * SECOND)
+        if self.paid_until is None:
+            return self
+        paid = None if self.paid_nano is None else self.paid_nano + cost(self.price, 0, seconds * SECOND)
+        return replace(self, paid_until=self.paid_until + seconds * SECOND, paid_nano=paid)
 
     def total(self, until: int) -> int:
         """The cost from the beginning to `until`, in nano-units."""
+        if self.paid_nano is not None:
+            return self.paid_nano
         if self.paid_until is not None:
-            return self.base_nano + cost(self.price, self.since, self.paid_until)
+            return cost(self.price, self.since, self.paid_until)
         if self.standby is None:
             return self.base_nano + cost(self.price, self.since, until)
         ran = self.ran_us + (max(0, until - self.ran_at) if self.running else 0)
@@ -48,16 +54,17 @@ class ProviderMeter:
 
     def seen(
         self, now: int, *, running: bool, running_s: float | None, created_at: int | None, paid_until: int | None,
-        price: int | None, standby: int | None = None, first: bool = False,
+        price: int | None, standby: int | None = None, paid_nano: int | None = None, first: bool = False,
     ) -> ProviderMeter:  # fmt: skip
         """As the provider tells it now. `created_at` and `running_s` are its clock; what it does not tell stays. At the
         `first` look, before anything was posted, the prices told are those from the beginning on."""
         meter = self
         if created_at is not None and not self.base_nano:
-            meter = replace(meter, since=created_at)
+            paid = None if meter.paid_until is None else meter.paid_until + created_at - meter.since
+            meter = replace(meter, since=created_at, paid_until=paid)
         price = price if price is not None and price > 0 else self.price
         standby = standby if standby is not None and self.standby is not None and standby >= 0 else self.standby
-        if (price, standby) != (self.price, self.standby):
+        if (price, standby) != (self.price, self.standby) and (first or self.paid_until is None):
             at = meter if first else meter._closed(now)
             meter = replace(at, price=price, standby=None if standby is None else min(standby, price))
         if paid_until is not None and self.prepaid_s:
@@ -65,6 +72,8 @@ class ProviderMeter:
             units = max(1, round((paid_until - meter.since) / (self.prepaid_s * SECOND)))
             told = meter.since + units * self.prepaid_s * SECOND
             meter = replace(meter, paid_until=max(told, meter.paid_until or 0))
+        if paid_nano is not None and self.prepaid_s:
+            meter = replace(meter, paid_nano=paid_nano)
         if running_s is not None and self.standby is not None:
             # A clock that runs on between looks is not rewritten for less than a second: rows would change for ever.
             told = round(running_s * SECOND) - self.ran_before_us

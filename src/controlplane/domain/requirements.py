@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controlplane.domain.offer import Tier
 
@@ -28,6 +28,10 @@ class Requirements:
     min_gpu_count: int = 0
     min_confidence: float = 0.0  # that the offer can still be had
     preferred_regions: tuple[str, ...] = ()  # tried in this order, before price; any other region comes last
+
+    def to_rent(self) -> Requirements:
+        """As a purchase reads them: a machine that may be taken back is lent only to those who ask for one."""
+        return self if self.tier is not None else replace(self, tier=Tier.ON_DEMAND)
 
     def __str__(self) -> str:
         parts = [

@@ -15,6 +15,7 @@ class Count(StrEnum):
     DESTROY_FAILURES = "destroy_failures"
     SSH_VERIFY_FAILURES = "ssh_verify_failures"
     PROVIDER_ERRORS = "provider_errors"  # provider, operation
+    MARKETPLACE_ANSWERS = "marketplace_answers"  # provider, call, what came: 2xx, 4xx, 429, 5xx, none
     WEBHOOK_ATTEMPTS = "webhook_attempts"  # outcome: delivered, retried, failed
     WEBHOOK_GAPS = "webhook_gaps"
 

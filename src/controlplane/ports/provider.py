@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from controlplane.domain.instance import Wish
 from controlplane.domain.offer import Offer
 from controlplane.domain.template import Template
 
@@ -195,6 +196,7 @@ class Machine:
     standby_nano_per_hour: int | None = None  # what it costs while it does not run
     running_s: float | None = None
     paid_until: int | None = None
+    paid_nano: int | None = None  # in advance, in all, refunds taken off
     expires_at: int | None = None  # when the provider will end it, whatever we do
     ended_at: int | None = None  # GONE: since when
 
@@ -252,13 +254,19 @@ class Provider(Protocol):
         """All that can be rented now. An empty answer means "nothing", never "could not ask"."""
         ...
 
+    def refuses(self, wish: Wish) -> str:
+        """Why no machine of this provider can be what is asked for, whatever the offer; empty if one can. Known without
+        asking anybody, so that no attempt is spent on it."""
+        return ""
+
     async def admit(self, call: str) -> None:
         """Wait until a `launch` or `destroy` may be sent without breaking the provider's rate limits, and take that
         turn. What is recorded after this and before the call is therefore true to the moment of sending."""
+        return
 
     async def launch(self, spec: LaunchSpec) -> LaunchOutcome:
-        """Ask once for one machine, in a turn that `admit` gave. A second call with a label that already has a machine returns that machine
-        where the provider can tell, and is otherwise the caller's mistake."""
+        """Ask once for one machine, in a turn that `admit` gave. A second call with a label that already has a machine
+        returns that machine where the provider can tell, and is otherwise the caller's mistake."""
         ...
 
     async def list(self, label_prefix: str) -> Listing:
@@ -293,3 +301,4 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Release what this process holds; machines go on."""
+        return

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from controlplane.domain import ids as id_forms
 from controlplane.domain.billing import SECOND
-from controlplane.domain.instance import Instance
+from controlplane.domain.instance import Instance, Wish
 from controlplane.domain.money import text
 from controlplane.domain.offer import Offer
 from controlplane.domain.operation import OPEN, Attempt, Operation, Outcome, SkippedOffers
@@ -138,11 +138,15 @@ def _seller(core: Core, name: str, credential_id: str) -> Provider | None:
     return core.credentials.provider(credential_id) if credential_id else core.providers.get(name)
 
 
+def _wish_at(provider: Provider, wish: Wish) -> Wish:
+    """The wish as this provider can meet it: a machine without Jupyter is what some have."""
+    without = wish.mode == LaunchMode.JUPYTER and not provider.capabilities.jupyter
+    return replace(wish, mode=LaunchMode.SSH.value) if without else wish
+
+
 def _spec(core: Core, provider: Provider, instance: Instance, offer: Offer) -> LaunchSpec:
-    wish = instance.wish
+    wish = _wish_at(provider, instance.wish)
     mode = LaunchMode(wish.mode)
-    if mode is LaunchMode.JUPYTER and not provider.capabilities.jupyter:
-        mode = LaunchMode.SSH  # a machine without Jupyter is what this provider has
     return LaunchSpec(
         label=instance.label,
         offer=offer,
@@ -213,8 +217,11 @@ def _unfit(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Cal
         credential = core.credentials.of(instance.account_id, offer.provider)
         if offer.id in tried:
             return "tried already"
-        if _seller(core, offer.provider, credential) is None:
+        provider = _seller(core, offer.provider, credential)
+        if provider is None:
             return f"no credential for {offer.provider}"
+        if why := provider.refuses(_wish_at(provider, instance.wish)):
+            return why
         if offer.provider in refused:
             return f"{offer.provider} refused the credential or its account cannot pay"
         if offer.provider in resting:
@@ -247,7 +254,7 @@ async def _out_of_offers(
         message = f"the provider refused: {attempts[-1].message}"
     else:
         code, reason = endings.RESOURCE_EXHAUSTED, "NO_CAPACITY"
-        message = _no_capacity(attempts)
+        message = _no_capacity(attempts, skipped)
 
     def none_left(rows: Rows) -> None:
         if rows.create is not None:
@@ -257,9 +264,10 @@ async def _out_of_offers(
     await tenure.apply(none_left, due_in_s=0)
 
 
-def _no_capacity(attempts: tuple[Attempt, ...]) -> str:
+def _no_capacity(attempts: tuple[Attempt, ...], skipped: tuple[SkippedOffers, ...]) -> str:
     if not attempts:
-        return "no matching offer is left"
+        reasons = "; ".join(f"{each.count} {each.reason}" for each in skipped[:4])
+        return "no matching offer is left" + (f" ({reasons})" if reasons else "")
     last = f"{attempts[-1].offer_id}: {attempts[-1].message}"
     return (
         f"the offer could not be had ({last})"

@@ -97,7 +97,7 @@ def _seen(rows: Rows, core: Core, machine: Machine) -> None:
 
 
 def _moved(row: Instance, machine: Machine) -> Instance:
-    """With the address at which the provider now says the machine is. The way in that was used stays while it is one."""
+    """With the address where the provider now says the machine is. The way in that was used stays while it is one."""
     ways = [way for way in (machine.ssh, *machine.ssh_also) if way is not None]
     if not ways or machine.status is not MachineStatus.RUNNING:
         return row

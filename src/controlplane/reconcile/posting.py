@@ -52,7 +52,7 @@ def _post_cost(rows: Rows, interval: int) -> None:
     posted = row.cost_nano
     for begin, end in _hours(start, until):
         total = row.meter.total(end) if row.meter else cost(row.price_nano_per_hour, row.machine_at, end)
-        if total > posted:
+        if total != posted:  # less after a refund
             _entry(rows, LedgerKind.PROVIDER_COST, begin, end, total - posted)
             posted = total
     rows.instance = replace(row, cost_nano=posted, cost_until=until)

@@ -40,21 +40,23 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
 
     Where a destroy that arrives ends the bill, it ends when the destroy was sent, not when its answer was heard: so the
     moment is recorded before, and a machine is looked at before it is destroyed again, since the last destroy may have
-    worked although its answer was lost.
+    worked although its answer was lost. Where machines are paid in advance, a last look tells what was refunded.
     """
-    core = tenure.core
-    if not provider.capabilities.destroy_is_end:
+    core, capabilities = tenure.core, provider.capabilities
+    if not (capabilities.destroy_is_end or capabilities.extend):
         done = await destroy(core, provider, instance.machine_id, grace_s=grace_s)
         return core.clock.now() if done is Destruction.GONE else None
     await admit(core, provider, "destroy")
     machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
-    if machine.status is MachineStatus.GONE:
-        return machine.ended_at or instance.destroy_at or core.clock.now()
+    gone = machine.status is MachineStatus.GONE
 
-    def about_to(rows: Rows) -> None:
+    def seen(rows: Rows) -> None:
         metered(rows, machine)
-        rows.instance = replace(rows.instance, destroy_at=rows.now)
+        if capabilities.destroy_is_end and not gone:
+            rows.instance = replace(rows.instance, destroy_at=rows.now)
 
-    sent = await tenure.apply(about_to)
+    now = await tenure.apply(seen)
+    if gone:
+        return machine.ended_at or now.destroy_at or core.clock.now()
     done = await ask(core, provider, "destroy", provider.destroy(instance.machine_id, grace_s=grace_s))
-    return sent.destroy_at if done is Destruction.GONE else None
+    return now.destroy_at if done is Destruction.GONE else None

@@ -207,16 +207,6 @@ class Sweeper:
         self.core.bus.notify(Topic.WORK)
 
 
-async def refresh_offers(core: Core, provider: Provider, interval_s: float) -> None:
-    """Keep the offer book's page of one provider up to date, for ever. A failure leaves the last known offers."""
-    while True:
-        try:
-            core.offers.update(provider.name, await ask(core, provider, "offers", provider.offers()))
-        except ProviderError as error:
-            log.warning("offers.refresh_failed", provider=provider.name, error=str(error))
-        await core.clock.sleep(interval_s)
-
-
 async def expire_records(core: Core, keep_s: float, keep_events: int, interval_s: float) -> None:
     """Keep the event window, finished operations and idempotency records bounded, for ever."""
     while True:

@@ -63,8 +63,8 @@ class SimulatorServer:
             task.add_done_callback(self._clients.discard)
         try:
             await _Connection(self.market, reader, writer).run()
-        except (OSError, TimeoutError, h11.RemoteProtocolError, h11.LocalProtocolError):
-            pass  # the client's side of it failed; nothing here depends on it
+        except (OSError, TimeoutError, h11.RemoteProtocolError, h11.LocalProtocolError, asyncio.CancelledError):
+            pass  # the client's side of it failed, or the server stops; nothing here depends on it
         finally:
             writer.close()
             with contextlib.suppress(OSError):

@@ -131,5 +131,5 @@ def _market(core: Core, wish: CreateInstance, currency: str) -> list[Offer]:
         if named is None or named.currency != currency:
             raise not_found("offer", wish.offer_id)
         return [named]
-    ranking = core.offers.ranked(wish.requirements, currency, core.clock.now(), wish.max_price_nano_per_hour)
+    ranking = core.offers.ranked(wish.requirements.to_rent(), currency, core.clock.now(), wish.max_price_nano_per_hour)
     return [candidate.offer for candidate in ranking.candidates]

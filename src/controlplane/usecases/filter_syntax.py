@@ -7,7 +7,7 @@ things side by side are joined by AND. Operators: = != < <= > >= and : (has). Va
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 LONGEST, MOST_COMPARISONS, DEEPEST = 4096, 64, 16
 
@@ -26,8 +26,7 @@ class FilterError(ValueError):
         self.rule, self.position, self.word = rule, position, word
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A piece of the text. kind: text (quoted), op, mark, word, bad or end."""
 
     kind: str
@@ -35,8 +34,7 @@ class Token:
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """`field op value`."""
 
     field: Token
@@ -44,22 +42,20 @@ class Comparison:
     value: Token
 
 
-@dataclass(frozen=True, slots=True)
-class Negation:
+class Negation(NamedTuple):
     """NOT or `-`."""
 
     inner: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Junction:
+class Junction(NamedTuple):
     """Parts joined by AND (`every`) or OR."""
 
     every: bool
     parts: tuple[Node, ...]
 
 
-Node = Comparison | Negation | Junction
+Node: TypeAlias = Comparison | Negation | Junction
 
 
 def parse(text: str) -> Node | None:

@@ -32,6 +32,7 @@ from controlplane.usecases import validation
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
 
+MAX_SCRIPT = 16_384
 RETRIES = 2
 MAX_RETRIES = 5
 
@@ -72,7 +73,8 @@ class CreateInstance:
         validation.check_count("ssh_public_keys", self.ssh_public_keys, 32)
         validation.check_length("image", self.image, 1024)
         validation.check_length("model", self.model, 255)
-        validation.check_length("on_start", self.on_start, 16_384)
+        if (size := len(self.on_start.encode())) > MAX_SCRIPT or "\0" in self.on_start:
+            raise invalid("on_start", f"must be at most {MAX_SCRIPT} bytes of text without NUL", f"{size} bytes")
         validation.check_count("ports", self.ports, 32)
         for index, port in enumerate(self.ports):
             if not 1 <= port <= 65535:
@@ -96,6 +98,8 @@ async def create(core: Core, caller: Principal, wish: CreateInstance, request: R
     validation.check_tenant(caller)
     wish.check(core.policy.max_duration_s)
     request.check()
+    if wish.requirements is not None:
+        wish = replace(wish, requirements=wish.requirements.to_rent())
     account_id = caller.account_id
     keys = [await _parse_key(core, line, index) for index, line in enumerate(wish.ssh_public_keys)]
     loads: list[Load] = [

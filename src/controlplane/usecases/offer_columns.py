@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from math import isfinite, nan
 from typing import TypeAlias
 
@@ -19,7 +18,7 @@ Mask: TypeAlias = NDArray[np.bool_]
 Rows: TypeAlias = NDArray[np.intp]
 Codes: TypeAlias = NDArray[np.unsignedinteger]
 Number: TypeAlias = int | float
-_MOST_TESTS = 1024
+_MOST_MASKS = 64  # of a column: one byte for every offer each
 
 
 def _narrow(codes: NDArray[np.integer], distinct: int) -> Codes:
@@ -40,7 +39,7 @@ class NumberColumn:
         """The column of so many numbers."""
         if dtype is np.float64:
             numbers = (number if number is not None and isfinite(number) else nan for number in numbers)
-        found, codes = np.unique(np.fromiter(numbers, dtype, count), return_inverse=True)  # type: ignore[arg-type]
+        found, codes = np.unique(np.fromiter(numbers, dtype, count), return_inverse=True)
         values = found.tolist()
         if values and values[-1] != values[-1]:
             values.pop()  # not a number: it sorts last, and so has the code of the unknown
@@ -101,7 +100,7 @@ class TextColumn:
     def __init__(self, values: Sequence[str], codes: Codes) -> None:
         self.values = values
         self.codes = codes
-        self._passing: dict[Callable[[str], bool], _Passing] = {}
+        self._masks: dict[Callable[[str], bool], Mask] = {}
 
     @classmethod
     def of(cls, words: Iterable[str], count: int) -> TextColumn:
@@ -124,14 +123,24 @@ class TextColumn:
         return cls(values, _narrow(codes[order], len(values)))
 
     def where(self, test: Callable[[str], bool]) -> Mask:
-        """The rows whose word passes. The test is asked once per distinct word, and not at all when the same function
-        comes again."""
-        passing = self._passing.get(test)
-        if passing is None:
-            if len(self._passing) >= _MOST_TESTS:
-                self._passing.clear()
-            passing = self._passing[test] = _Passing.of([test(word) for word in self.values])
-        return passing.rows(self.codes)
+        """The rows whose word passes; the test is asked once per distinct word."""
+        answers = list(map(test, self.values))
+        if True not in answers:
+            return np.zeros(len(self.codes), np.bool_)
+        low, high = answers.index(True), len(answers) - answers[::-1].index(True)
+        if all(answers[low:high]):  # neighbours: comparing is faster than looking up
+            return _between(self.codes, low, high)
+        return np.array(answers, np.bool_).take(self.codes)
+
+    def kept(self, test: Callable[[str], bool]) -> Mask:
+        """As `where`, read-only, and kept for the next who asks with the same function."""
+        mask = self._masks.get(test)
+        if mask is None:
+            if len(self._masks) >= _MOST_MASKS:
+                self._masks.clear()
+            mask = self._masks[test] = self.where(test)
+            mask.flags.writeable = False
+        return mask
 
     def equal(self, word: str) -> Mask:
         """The rows of one word."""
@@ -150,26 +159,6 @@ def _between(codes: Codes, low: int, high: int) -> Mask:
     if low == 0:
         return codes < high
     return codes == low if high == low + 1 else (codes >= low) & (codes < high)
-
-
-@dataclass(frozen=True, slots=True)
-class _Passing:
-    """The codes of words that pass a test: from `low` to below `high`, and all of those unless there is a table."""
-
-    low: int
-    high: int
-    table: Mask | None
-
-    @classmethod
-    def of(cls, answers: list[bool]) -> _Passing:
-        if True not in answers:
-            return cls(0, 0, None)
-        low, high = answers.index(True), len(answers) - answers[::-1].index(True)
-        return cls(low, high, None if all(answers[low:high]) else np.array(answers, np.bool_))
-
-    def rows(self, codes: Codes) -> Mask:
-        # Comparing is faster than looking up.
-        return _between(codes, self.low, self.high) if self.table is None else self.table.take(codes)
 
 
 class _Vocabulary(dict[str, int]):

@@ -134,8 +134,8 @@ def _text(node: Comparison) -> Select:
     column = "gpu_type" if name in ("vendor", "architecture") else name
     test = _test(name, op, node.value.value)
     if op == "!=":
-        return lambda index, _: ~index.texts[column].where(test)
-    return lambda index, _: index.texts[column].where(test)
+        return lambda index, _: ~index.texts[column].kept(test)
+    return lambda index, _: index.texts[column].kept(test)
 
 
 @lru_cache(4096)

@@ -74,7 +74,8 @@ class OfferIndex:
             local = np.array([row] if row is not None else [], np.intp)
         else:
             local = page.host_rows(name) if kind == "host" else page.gpu_rows(name)
-        return self._place[local + self._starts[provider]]
+        places: Rows = self._place[local + self._starts[provider]]
+        return places
 
     def fitting(self, template: Template) -> Mask:
         """The rows that meet a template's constraints."""

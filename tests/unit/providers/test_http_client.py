@@ -184,6 +184,36 @@ def test_one_probe_at_a_time_finds_out_whether_it_is_back() -> None:
     assert in_virtual_time(body) == 1
 
 
+def test_an_admission_asks_nothing_of_a_provider_that_is_out() -> None:
+    market = Marketplace(other=in_turn(answer({}, 500)))
+
+    async def body(clock: VirtualClock) -> None:
+        asker = client(market, clock)
+        for _ in range(FAILURES):
+            await asker.request("call", "PUT", "/x")
+        with pytest.raises(Held):
+            await asker.admit("call")
+        await asker.admit("call", probing=True)
+        await clock.sleep(OPEN_S)
+        await asker.admit("call")  # somebody has to try
+
+    in_virtual_time(body)
+    assert len(market.journal) == FAILURES
+
+
+def test_odd_credentials_are_the_provider_s_to_refuse() -> None:
+    market = Marketplace(other=in_turn(answer({}, 401)))
+
+    async def body(clock: VirtualClock) -> int:
+        odd = MarketplaceClient(
+            "market", "http://market.test", headers={"X-Key": "schlüssel ☃"}, rates={}, secrets=(), clock=clock,
+            meter=NoMeter(), transport=market,
+        )  # fmt: skip
+        return (await odd.request("call", "GET", "/x")).status
+
+    assert in_virtual_time(body) == 401
+
+
 def test_an_admitted_call_waits_for_its_turn_before_and_not_again() -> None:
     market = Marketplace(other=in_turn(answer({})))
 

@@ -136,6 +136,23 @@ async def test_one_kind_without_an_answer_does_not_hide_the_others() -> None:
     assert [offer.id for offer in offers] == [OFFER]
 
 
+async def test_a_kind_that_cannot_be_asked_about_keeps_what_was_last_seen_of_it() -> None:
+    both = {"data": [HARDWARE["data"][0], HARDWARE["data"][0] | {"deploy_id": 600}]}
+    broken = False
+
+    def stock(request: httpx2.Request) -> httpx2.Response:
+        return reply("<html>") if broken and request.url.params["hardware_id"] == "600" else reply(STOCK)
+
+    clock = FakeClock()
+    provider = _provider(_script(hardware=reply(both), stock=stock), clock)
+    before = {offer.id: offer.seen_at for offer in await provider.offers()}
+    clock.advance(60)
+    broken = True
+    after = {offer.id: offer.seen_at for offer in await provider.offers()}
+    assert after["ionet-600-2x-7"] == before["ionet-600-2x-7"]
+    assert after[OFFER] > before[OFFER]
+
+
 @pytest.mark.parametrize(
     "replies",
     [

@@ -186,6 +186,22 @@ def test_anything_else_is_not_gone(reply: Any) -> None:
         describe(in_turn(reply))
 
 
+def test_a_machine_s_own_message_does_not_make_it_gone() -> None:
+    shown = answer({"instances": instance(actual_status="loading", status_msg="manifest not_found, retrying")})
+    assert describe(in_turn(shown)).status is MachineStatus.STARTING
+
+
+def test_a_look_at_a_hanging_marketplace_ends() -> None:
+    marketplace = Marketplace({LIST: hang})
+
+    async def body(provider: VastaiProvider, clock: VirtualClock) -> float:
+        with pytest.raises(ProviderError):
+            await provider.describe(ID)
+        return clock.monotonic()
+
+    assert with_provider(marketplace, body) <= 30
+
+
 def test_many_machines_are_looked_up_in_few_calls() -> None:
     def chosen(request: httpx2.Request) -> httpx2.Response:
         ids = json.loads(request.url.params["select_filters"])["id"]["in"]

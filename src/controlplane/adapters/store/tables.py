@@ -1,4 +1,5 @@
-"""The schema, one for SQLite and PostgreSQL. A table's columns are the fields of its record, by name.
+"""The schema, one for SQLite and PostgreSQL. A table's columns are the fields of its record, by name and in
+order.
 
 Structured fields are JSON text (codec.py). `message` is a cache of the canonical message, see batch.MESSAGE_VERSION.
 """
@@ -85,16 +86,17 @@ instances = sa.Table(
     _text("state"), _text("state_reason"), _text("state_message"), _int("revision"),
     _text("offer_id"), _text("provider"), _text("gpu_type"), _int("gpu_count"), _int("vram_gb"), _int("cpu_count"),
     _int("memory_gb"), _int("disk_gb"), _text("region"), _text("location"), _text("tier"),
-    _int("price_nano_per_hour"), _flag("simulated"), _text("host_id"),
+    _int("price_nano_per_hour"), _flag("simulated"), _text("host_id"), _later("credential_id", ""),
     _int("attempt"), _text("label"), _text("machine_id"), _int("machine_at", null=True),
     _int("start_deadline_at", null=True), _int("run_at", null=True), _int("end_at", null=True),
-    _int("gone_at", null=True), _text("ssh_host"), _int("ssh_port"), _text("ssh_user"), _text("ssh_host_key"),
-    _text("model_url"), _int("expire_at", null=True), _int("hard_expire_at", null=True), _int("idle_timeout_s"),
+    _int("gone_at", null=True), _int("destroy_at", null=True), _int("refused_at", null=True),
+    _int("provider_expire_at", null=True), _text("ssh_host"), _int("ssh_port"), _text("ssh_user"),
+    _text("ssh_host_key"), _text("model_url"), _int("expire_at", null=True), _int("hard_expire_at", null=True),
+    _int("idle_timeout_s"),
     _int("idle_since", null=True), _text("stop_reason"), _text("stop_message"), _int("stop_at", null=True),
     _flag("stop_force"), _text("terminate_operation_id"), _int("charged_nano"), _int("charged_until", null=True),
-    _int("cost_nano"), _int("cost_until", null=True), _int("hold_nano"), _int("seen_at", null=True),
-    _int("missing_since", null=True), _later("credential_id", ""), _int("destroy_at", null=True),
-    _int("refused_at", null=True), _int("provider_expire_at", null=True), sa.Column("meter", sa.Text), *_message(),
+    _int("cost_nano"), _int("cost_until", null=True), sa.Column("meter", sa.Text), _int("hold_nano"),
+    _int("seen_at", null=True), _int("missing_since", null=True), *_message(),
     sa.Index("instances_account", "account_id", "id"),
     sa.Index(
         "instances_live", "account_id", "id",
@@ -105,8 +107,8 @@ instances = sa.Table(
 operations = sa.Table(
     "operations", metadata, _id(), _text("account_id"), _text("instance_id"), _text("kind"), _text("state"),
     _int("created_at"), _int("updated_at"), _text("request_id"), _int("done_at", null=True),
-    sa.Column("failure", sa.Text), _text("steps"), _text("attempts"), _flag("cancel_requested"), _int("revision"),
-    _later("skipped", "[]"), *_message(),
+    sa.Column("failure", sa.Text), _text("steps"), _text("attempts"), _later("skipped", "[]"),
+    _flag("cancel_requested"), _int("revision"), *_message(),
     sa.Index("operations_account", "account_id", "id"),
     sa.Index("operations_instance", "instance_id"),
     sa.Index("operations_done", "done_at"),

@@ -94,7 +94,7 @@ class Offers:
             else None
         )
         template = await self._template(request.template_id) if request.template_id else None
-        wanted, now = requirements_of(request.requirements, currency), self._core.clock.now()
+        wanted, now = requirements_of(request.requirements, currency).to_rent(), self._core.clock.now()
         ranking = self._core.offers.ranked(wanted, currency, now, cap, template)
         return pb.RankOffersResponse(
             candidates=[self._candidate(each, now) for each in ranking.candidates[: page_size(request.page_size)]],

@@ -39,7 +39,7 @@ class Breaker:
         return True
 
     def check(self, *, tries: bool) -> None:
-        """Raises Held while the provider is out, unless this call `tries`."""
+        """Raises Held while the provider is out, unless this call `tries` or it is time for one that does."""
         if self._probe_at is None or tries:
             return
         after_s = self._probe_at - self._clock.monotonic()

@@ -21,7 +21,7 @@ from controlplane.adapters.providers.http.errors import Held, NotSent, NotUnders
 from controlplane.adapters.providers.http.limiter import Limiter, Rate
 from controlplane.adapters.providers.http.redact import Redactor
 from controlplane.ports.clock import Clock
-from controlplane.ports.meter import Meter, Timing
+from controlplane.ports.meter import Count, Meter, Timing
 
 CONNECT_S = 5.0
 DEADLINE_S = 28.0
@@ -49,6 +49,7 @@ class MarketplaceClient:
 
     `rates` names the classes of calls and their limits. `secrets` never leave in a message. `transport` replaces the
     network, for in-process marketplaces in virtual time: all waiting goes through `clock` and the loop's own timers.
+    Raises httpx2.InvalidURL for a `base_url` that is none.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class MarketplaceClient:
         self._redactor = Redactor(secrets)
         self._clock, self._meter = clock, meter
         self._headers = {"Accept": "application/json", "User-Agent": "gpuplane", **headers}
-        self._base_url = base_url.rstrip("/")
+        self._base_url = str(httpx2.URL(base_url)).rstrip("/")
         timeout = httpx2.Timeout(None, connect=CONNECT_S, pool=CONNECT_S)  # the whole exchange has its own deadline
         self._http = httpx2.AsyncClient(timeout=timeout, transport=transport, verify=_tls())
         # What is sent once gets a connection of its own: one that was kept may be closed under it, and then nobody
@@ -104,7 +105,10 @@ class MarketplaceClient:
 
     async def fetch(self, url: str, *, deadline_s: float = ATTEMPT_S) -> Answer:
         """GET an address that the provider gave, once and without the credential: it leads to a store of files."""
-        request = httpx2.Request("GET", url, headers={"User-Agent": self._headers["User-Agent"]})
+        try:
+            request = httpx2.Request("GET", url, headers={"User-Agent": self._headers["User-Agent"]})
+        except httpx2.InvalidURL:
+            raise NotUnderstood("an address that is none") from None
         return await self._exchange(self._http, request, deadline_s)
 
     def redacted(self, text: str) -> str:
@@ -119,9 +123,10 @@ class MarketplaceClient:
     def _build(
         self, method: str, path: str, json: Any, query: Mapping[str, str] | None, headers: Mapping[str, str] | None
     ) -> httpx2.Request:
-        return self._http.build_request(
-            method, self._base_url + path, json=json, params=query, headers={**self._headers, **(headers or {})}
-        )
+        named = {**self._headers, **(headers or {})}
+        # As bytes: a credential of odd characters is the provider's to refuse, not ours to stumble over.
+        sent = [(name.encode(), value.encode()) for name, value in named.items()]
+        return self._http.build_request(method, self._base_url + path, json=json, params=query, headers=sent)
 
     def _repeating(self, call: _Call) -> AsyncRetrying:
         def pause(state: RetryCallState) -> float:
@@ -148,10 +153,13 @@ class MarketplaceClient:
         await self._limiter.send(call.name, call.until - self._clock.monotonic())
         self.breaker.check(tries=tries)  # it may have gone down meanwhile
         began = self._clock.monotonic()
+        if began >= call.until:
+            raise Held("its turn came too late")
         try:
             http = self._http if call.repeatable else self._once
             answer = await self._exchange(http, call.request, min(call.attempt_s, call.until - began))
         except (NotSent, Unclear) as error:
+            self._meter.count(Count.MARKETPLACE_ANSWERS, self.provider, call.name, "none")
             self.breaker.failed(str(error))
             log.warning("provider.no_answer", provider=self.provider, call=call.name, reason=str(error))
             raise
@@ -163,6 +171,8 @@ class MarketplaceClient:
 
     def _learn(self, call: str, answer: Answer) -> None:
         """What an answer means for the calls after it."""
+        kind = "429" if answer.status == 429 else f"{answer.status // 100}xx"
+        self._meter.count(Count.MARKETPLACE_ANSWERS, self.provider, call, kind)
         if answer.status >= 500:
             self.breaker.failed(f"it answers status {answer.status}")
         else:
@@ -185,7 +195,7 @@ class MarketplaceClient:
                     await response.aclose()
         except TimeoutError:
             raise Unclear(f"no answer within {deadline_s:.0f} s") from None
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError) as error:
             raise NotSent(_why_not_sent(error)) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise Unclear(f"the answer was broken off ({type(error).__name__})") from None

@@ -36,6 +36,11 @@ class Kind:
     storage_gb: int
     facts: dict[str, float | str | bool]
 
+    @property
+    def key(self) -> tuple[int, int]:
+        """What tells kinds apart."""
+        return self.deploy_id, self.gpus
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -58,7 +63,7 @@ def kinds(rows: list[Any]) -> tuple[tuple[Kind, ...], int]:
     found: dict[tuple[int, int], Kind] = {}
     for kind in read:
         if kind is not None:
-            found.setdefault((kind.deploy_id, kind.gpus), kind)
+            found.setdefault(kind.key, kind)
     return tuple(found.values()), read.count(None)
 
 

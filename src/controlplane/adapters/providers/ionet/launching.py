@@ -10,6 +10,7 @@ from controlplane.adapters.providers.http.outcomes import refused
 from controlplane.adapters.providers.http.values import decimal, identifier, natural, price
 from controlplane.adapters.providers.ionet import envelope
 from controlplane.adapters.providers.ionet.hardware import Order
+from controlplane.domain.instance import Wish
 from controlplane.ports.provider import (
     Created,
     LaunchMode,
@@ -30,16 +31,23 @@ _STOCK_WORDS = (
 _ANYWHERE = ["0.0.0.0/0"]
 
 
-def mistake(spec: LaunchSpec) -> str:
+def refusal(wish: Wish | LaunchSpec) -> str:
     """Why no machine of io.net can be what is asked for; empty if one can."""
-    if spec.mode is LaunchMode.MODEL:
+    if wish.mode == LaunchMode.MODEL:
         return "io.net machines are rented with SSH; they serve no models"
-    if spec.template:
+    if wish.template:
         return "io.net has no templates"
-    if spec.image and spec.image not in _IMAGES:
+    if wish.image and wish.image not in _IMAGES:
         return f"io.net machines run one of its own images ({' or '.join(_IMAGES)}), not container images"
-    if spec.env or spec.on_start:
+    if wish.env or wish.on_start:
         return "io.net machines take no environment variables and no start command"
+    return ""
+
+
+def mistake(spec: LaunchSpec) -> str:
+    """Why this launch cannot be; empty if it can."""
+    if why := refusal(spec):
+        return why
     if spec.disk_gb > spec.offer.disk_gb > 0:
         return f"the machine has a disk of {spec.offer.disk_gb} GB"
     return ""

@@ -11,14 +11,15 @@ import structlog
 
 from controlplane.adapters.providers.http import Answer, MarketplaceClient, NotSent, NotUnderstood, Rate, Recent
 from controlplane.adapters.providers.http.client import DEADLINE_S
+from controlplane.adapters.providers.http.newborns import Newborns
 from controlplane.adapters.providers.http.outcomes import not_bought
 from controlplane.adapters.providers.http.values import identifier
 from controlplane.adapters.providers.ionet import envelope, hardware, launching, listing, machines
 from controlplane.adapters.providers.ionet.hardware import Kind
 from controlplane.adapters.providers.ionet.listing import Deployments
 from controlplane.adapters.providers.ionet.machines import ENDED, Row
-from controlplane.adapters.providers.ionet.newborns import UNKNOWN_FOR_S, Newborns
 from controlplane.adapters.providers.ionet.settings import IonetSettings
+from controlplane.domain.instance import Wish
 from controlplane.domain.offer import Offer
 from controlplane.ports.clock import Clock
 from controlplane.ports.meter import Meter
@@ -39,6 +40,7 @@ from controlplane.ports.provider import (
     Stockout,
 )
 
+_UNKNOWN_FOR_S = 60.0  # a get right after a create may be 404 [SDK]; for how long is not told
 _PREFIX = "/enterprise/v1/io-cloud/vmaas"
 _CREATE_S = 90.0
 _QUOTE_S = 20.0
@@ -79,7 +81,7 @@ class IonetProvider(Provider):
     capabilities = Capabilities(
         launch_timeout_s=_CREATE_S + _QUOTE_S + 5.0,
         call_timeout_s=60.0,  # of a list in many pages, and of the offers
-        listing_delay_s=UNKNOWN_FOR_S + _LISTED_S,
+        listing_delay_s=_UNKNOWN_FOR_S + _LISTED_S,
         late_create_s=60.0,  # beyond the 90 s for which we listen
         start_deadline_s=1800.0,  # the vendor's own client waits that long
         concurrency=16,
@@ -98,10 +100,11 @@ class IonetProvider(Provider):
             secrets=(settings.api_key,), clock=clock, meter=meter, transport=transport,
         )  # fmt: skip
         self._clock = clock
-        self._newborns = Newborns(clock)
+        self._newborns = Newborns(clock, _UNKNOWN_FOR_S)
         self._listed = Recent(self._fetch_all, _LISTED_S, clock)
         self._live = Recent(self._fetch_live, _LIVE_S, clock)
         self._known: dict[str, _Known] = {}
+        self._offers: dict[tuple[int, int], tuple[Offer, ...]] = {}
 
     async def offers(self) -> tuple[Offer, ...]:
         """See `Provider.offers`. One call lists the hardware, and one for each kind tells where any is left."""
@@ -111,16 +114,25 @@ class IonetProvider(Provider):
             log.warning("provider.odd_offers", provider=self.name, skipped=absurd, taken=len(kinds))
         gate = asyncio.Semaphore(_STOCK_AT_ONCE)
         found = await asyncio.gather(*(self._offers_of(kind, gate) for kind in kinds), return_exceptions=True)
-        offers: dict[str, Offer] = {}
-        for of_kind in found:
-            if isinstance(of_kind, BaseException):
-                raise of_kind
-            offers.update((offer.id, offer) for offer in of_kind)
-        return tuple(offers.values())
+        failures = [each for each in found if isinstance(each, BaseException)]
+        if failures and (len(failures) == len(found) or not all(isinstance(f, ProviderError) for f in failures)):
+            raise failures[0]
+        if failures:
+            log.warning("provider.stock_unknown", provider=self.name, kinds=len(failures), reason=str(failures[0]))
+        # A kind that could not be asked about keeps what was last seen of it, with the time of that look.
+        self._offers = {
+            kind.key: self._offers.get(kind.key, ()) if isinstance(offers, BaseException) else offers
+            for kind, offers in zip(kinds, found, strict=True)
+        }
+        return tuple({offer.id: offer for offers in self._offers.values() for offer in offers}.values())
 
     async def admit(self, call: str) -> None:
         """See `Provider.admit`."""
         await self.client.admit(call, probing=call == "destroy")
+
+    def refuses(self, wish: Wish) -> str:
+        """See `Provider.refuses`."""
+        return launching.refusal(wish)
 
     async def launch(self, spec: LaunchSpec) -> LaunchOutcome:
         """See `Provider.launch`. Buys one hour, at the price of a quote asked for just before."""

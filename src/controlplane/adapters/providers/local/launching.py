@@ -7,6 +7,7 @@ import asyncssh
 from controlplane.adapters.providers.local import gpus
 from controlplane.adapters.providers.local.gpus import GpuKind
 from controlplane.adapters.providers.local.settings import LocalSettings
+from controlplane.domain.instance import Wish
 from controlplane.domain.offer import Offer
 from controlplane.ports.provider import LaunchMode, LaunchSpec, Rejected, Stockout, TooDear
 from controlplane.sandbox import names, runtime
@@ -87,10 +88,12 @@ def _mistake(spec: LaunchSpec, settings: LocalSettings) -> str:
     for line in (*spec.authorized_keys, spec.probe_key):
         if not _is_key(line):
             return "an authorized key is not one OpenSSH public key line"
-    for name in ("on_start", "ports", "template"):
-        if getattr(spec, name):
-            return f"local machines know no {name}"
-    return ""
+    return refusal(spec)
+
+
+def refusal(wish: Wish | LaunchSpec) -> str:
+    """Why no local machine can be what is asked for; empty if one can."""
+    return next((f"local machines know no {n}" for n in ("on_start", "ports", "template") if getattr(wish, n)), "")
 
 
 def _disk_shortage(wanted_mb: int, offer: Offer, settings: LocalSettings, machines: Machines) -> Stockout | None:

@@ -16,6 +16,7 @@ import structlog
 from controlplane.adapters.providers.local import catalogue, gpus, launching, view
 from controlplane.adapters.providers.local.settings import LocalSettings
 from controlplane.adapters.providers.local.usage import Usage
+from controlplane.domain.instance import Wish
 from controlplane.domain.offer import Offer
 from controlplane.ports.clock import Clock
 from controlplane.ports.provider import (
@@ -83,6 +84,10 @@ class LocalProvider(Provider):
     async def offers(self) -> tuple[Offer, ...]:
         """See `Provider.offers`. Nothing where no sandbox can be built, unless told to do without."""
         return await self._in_thread(self._offers)
+
+    def refuses(self, wish: Wish) -> str:
+        """See `Provider.refuses`."""
+        return launching.refusal(wish)
 
     async def launch(self, spec: LaunchSpec) -> LaunchOutcome:
         """See `Provider.launch`."""

@@ -12,6 +12,7 @@ from controlplane.adapters.providers.http.outcomes import refused
 from controlplane.adapters.providers.http.values import identifier
 from controlplane.adapters.providers.tensordock.access import status_of
 from controlplane.adapters.providers.tensordock.placements import LEAST_STORAGE_GB, Placement
+from controlplane.domain.instance import Wish
 from controlplane.ports.provider import Created, LaunchMode, LaunchOutcome, LaunchSpec
 
 USER = "user"  # who logs in; may use sudo
@@ -25,15 +26,15 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENV_FILE = "/etc/profile.d/gpuplane.sh"
 
 
-def mistake(spec: LaunchSpec) -> str:
+def refusal(wish: Wish | LaunchSpec) -> str:
     """Why no machine of TensorDock can be what is asked for; empty if one can."""
-    if spec.mode is LaunchMode.MODEL:
+    if wish.mode == LaunchMode.MODEL:
         return "TensorDock rents machines with SSH; it serves no models"
-    if spec.template:
+    if wish.template:
         return "TensorDock has no templates"
-    if spec.image and not _IMAGE.fullmatch(spec.image):
+    if wish.image and not _IMAGE.fullmatch(wish.image):
         return f"TensorDock runs operating system images such as {IMAGE}, not container images"
-    if any(not _VARIABLE.fullmatch(name) or "\0" in value for name, value in spec.env.items()):
+    if any(not _VARIABLE.fullmatch(name) or "\0" in value for name, value in wish.env.items()):
         return "an environment variable has a name that no shell takes, or holds a zero byte"
     return ""
 

@@ -16,18 +16,21 @@ from controlplane.adapters.providers.http import (
     Recent,
     Refused,
 )
+from controlplane.adapters.providers.http.newborns import Newborns
 from controlplane.adapters.providers.http.outcomes import not_bought
 from controlplane.adapters.providers.http.values import identifier, text
 from controlplane.adapters.providers.tensordock import launching, machines, placements
 from controlplane.adapters.providers.tensordock.access import DENIED, Access, status_of
 from controlplane.adapters.providers.tensordock.placements import Placement
 from controlplane.adapters.providers.tensordock.settings import TensordockSettings
+from controlplane.domain.instance import Wish
 from controlplane.domain.offer import Offer
 from controlplane.ports.clock import Clock
 from controlplane.ports.meter import Meter
 from controlplane.ports.provider import (
     Ambiguous,
     Capabilities,
+    Created,
     Destruction,
     LaunchOutcome,
     LaunchSpec,
@@ -46,6 +49,7 @@ _CREATE_S = 90.0  # creates were seen hanging for more than a minute
 _CHECK_S = 20.0  # of the price, before the purchase
 _LOCATIONS_FRESH_S = 10.0
 _MACHINES_FRESH_S = 4.0
+_UNKNOWN_FOR_S = 30.0  # a new machine may be missing; for how long is not documented
 _RATES = {
     # 100 a minute for the whole organisation [providers.md 3]; destroys find a tenth of it free.
     "organisation": Rate(per_minute=95, reserve=10),
@@ -64,7 +68,7 @@ class TensordockProvider(Provider):
     name = placements.PROVIDER
     capabilities = Capabilities(
         launch_timeout_s=_CREATE_S + _CHECK_S + 5.0,
-        listing_delay_s=15.0,  # not documented; a look-up is cheap, a second machine is not
+        listing_delay_s=_UNKNOWN_FOR_S + _MACHINES_FRESH_S,
         late_create_s=60.0,  # beyond the 90 s for which we listen
         start_deadline_s=900.0,
         concurrency=8,
@@ -86,6 +90,7 @@ class TensordockProvider(Provider):
         self._clock = clock
         self._placements = Recent(self._fetch_placements, _LOCATIONS_FRESH_S, clock)
         self._machines = Recent(self._fetch_machines, _MACHINES_FRESH_S, clock)
+        self._newborns = Newborns(clock, _UNKNOWN_FOR_S)
         self._endpoints: dict[str, SshEndpoint] = {}  # of running machines; not every list tells them
 
     async def offers(self) -> tuple[Offer, ...]:
@@ -96,9 +101,13 @@ class TensordockProvider(Provider):
         """See `Provider.admit`."""
         await self.client.admit(call, probing=call == "destroy")
 
+    def refuses(self, wish: Wish) -> str:
+        """See `Provider.refuses`."""
+        return launching.refusal(wish)
+
     async def launch(self, spec: LaunchSpec) -> LaunchOutcome:
         """See `Provider.launch`. The offer's price and shape are looked up again; the disk is priced as asked for."""
-        if why := launching.mistake(spec):
+        if why := launching.refusal(spec):
             return Rejected(why)
         try:
             placement = (await self._placements.get()).get(spec.offer.id)
@@ -128,6 +137,8 @@ class TensordockProvider(Provider):
         machines that it does not show."""
         found = await self._machines.get()
         machine = next((m for m in found if m is not None and m.id == machine_id), None)
+        if machine is not None:
+            self._newborns.met(machine_id)
         if machine is not None and machine.status is not MachineStatus.RUNNING:
             self._endpoints.pop(machine_id, None)  # it may come back elsewhere
             return machine
@@ -142,9 +153,9 @@ class TensordockProvider(Provider):
         )
         if not _is_absent(answer):
             _check(answer)
-            # Deleted means deleted once it cannot be found.
-            if (await self._look(machine_id, probing=True)).status is not MachineStatus.GONE:
-                return Destruction.PENDING
+        # Deleted means deleted once it cannot be found.
+        if (await self._look(machine_id, probing=True)).status is not MachineStatus.GONE:
+            return Destruction.PENDING
         self._endpoints.pop(machine_id, None)
         return Destruction.GONE
 
@@ -163,7 +174,10 @@ class TensordockProvider(Provider):
             return not_bought(error)
         except ProviderError as error:
             return Ambiguous(str(error))
-        return launching.outcome(answer, sent_at, price)
+        outcome = launching.outcome(answer, sent_at, price)
+        if isinstance(outcome, Created):
+            self._newborns.created(outcome.machine_id)
+        return outcome
 
     async def _fetch_placements(self) -> dict[str, Placement]:
         answer = await self._access.request("locations", "GET", "/locations", deadline_s=_CHECK_S)
@@ -189,10 +203,12 @@ class TensordockProvider(Provider):
         answer = await self._access.request("read", "GET", _path(machine_id), probing=probing)
         if _is_absent(answer):
             self._endpoints.pop(machine_id, None)
-            return Machine(machine_id, "", MachineStatus.GONE)
+            status = MachineStatus.PROVISIONING if self._newborns.may_be(machine_id) else MachineStatus.GONE
+            return Machine(machine_id, "", status, message="TensorDock does not know it")
         machine = machines.machine(machines.flat(_check(answer).object()))
         if machine is None or machine.id != machine_id:
             raise NotUnderstood("the answer is about no machine, or about another one")
+        self._newborns.met(machine_id)
         if machine.ssh is not None:
             self._endpoints[machine_id] = machine.ssh
         return machine

@@ -12,6 +12,7 @@ from controlplane.adapters.providers.http import Answer, classify, outcomes, val
 from controlplane.adapters.providers.http.keys import authorized_lines
 from controlplane.adapters.providers.vastai import wire
 from controlplane.adapters.providers.vastai.settings import VastaiSettings
+from controlplane.domain.instance import Wish
 from controlplane.domain.money import NANO
 from controlplane.ports.provider import (
     AuthFailed,
@@ -40,17 +41,26 @@ def disk_gb(spec: LaunchSpec, settings: VastaiSettings) -> int:
     return max(LEAST_DISK_GB, spec.disk_gb or settings.disk_gb)
 
 
-def mistake(spec: LaunchSpec) -> str:
-    """Why no machine could be made of this, whatever the offer; empty if one could."""
-    if spec.mode is not LaunchMode.SSH:
+def refusal(wish: Wish | LaunchSpec) -> str:
+    """Why no machine of Vast.ai can be what is asked for; empty if one can."""
+    if wish.mode != LaunchMode.SSH:
         return "machines on Vast.ai are rented with SSH only"
-    if len(spec.image) > _MOST_IMAGE or len(spec.label) > _MOST_LABEL:
-        return f"Vast.ai takes images of up to {_MOST_IMAGE} and labels of up to {_MOST_LABEL} characters"
-    if len(spec.ports) > _MOST_PORTS:
+    if len(wish.image) > _MOST_IMAGE:
+        return f"Vast.ai takes images of up to {_MOST_IMAGE} characters"
+    if len(wish.ports) > _MOST_PORTS:
         return f"Vast.ai opens at most {_MOST_PORTS} ports"
-    odd = next((name for name in spec.env if not _NAME.match(name)), None)
+    odd = next((name for name in wish.env if not _NAME.match(name)), None)
     if odd is not None:  # anything else would be read as an option of the container engine
         return "an environment variable's name must be of letters, digits and underscores"
+    return ""
+
+
+def mistake(spec: LaunchSpec) -> str:
+    """Why this launch cannot be; empty if it can."""
+    if why := refusal(spec):
+        return why
+    if len(spec.label) > _MOST_LABEL:
+        return f"Vast.ai takes labels of up to {_MOST_LABEL} characters"
     if any(line.count("\n") for line in (*spec.authorized_keys, spec.probe_key)):
         return "an authorized key is not one line"
     return ""

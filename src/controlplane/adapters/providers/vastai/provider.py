@@ -19,6 +19,7 @@ from controlplane.adapters.providers.vastai.purchase import PriceCheck, Purchase
 from controlplane.adapters.providers.vastai.roster import LISTING_S, Roster
 from controlplane.adapters.providers.vastai.settings import VastaiSettings
 from controlplane.adapters.providers.vastai.templates import template_of
+from controlplane.domain.instance import Wish
 from controlplane.domain.offer import Offer, Tier
 from controlplane.domain.template import Template
 from controlplane.ports.clock import Clock
@@ -56,7 +57,7 @@ class VastaiProvider(Provider):
         logs=True,
         templates=True,
         launch_timeout_s=PREPARE_S + CREATE_S + 5.0,
-        call_timeout_s=LISTING_S + 10.0,  # each call but the listing ends by itself within 30 s
+        call_timeout_s=LISTING_S + 10.0,  # every other call ends by itself within a minute
         listing_delay_s=30.0,  # not documented; seconds have been seen
         late_create_s=60.0,  # a gateway's patience: what it let through by then has taken effect
         transition_poll_s=5.0,
@@ -93,8 +94,12 @@ class VastaiProvider(Provider):
         """See `Provider.admit`."""
         await self.client.admit(call, probing=call == "destroy", within_s=_ADMIT_S)
 
+    def refuses(self, wish: Wish) -> str:
+        """See `Provider.refuses`."""
+        return launching.refusal(wish)
+
     async def launch(self, spec: LaunchSpec) -> LaunchOutcome:
-        """See `Provider.launch`."""
+        """See `Provider.launch`. Without a turn it is still sent no sooner than the vendor's interval allows."""
         if reason := launching.mistake(spec):
             return Rejected(reason)
         try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from controlplane.adapters.providers.http import Batcher, MarketplaceClient, NotUnderstood, Recent, values
+from controlplane.adapters.providers.http import Batcher, MarketplaceClient, NotUnderstood, Recent, Unclear, values
+from controlplane.adapters.providers.http.client import DEADLINE_S
 from controlplane.adapters.providers.vastai import machines, wire
 from controlplane.ports.clock import Clock
 from controlplane.ports.provider import Listing, Machine, MachineStatus
@@ -36,6 +38,17 @@ class Roster:
     async def describe(self, machine_id: str) -> Machine:
         """See `Provider.describe`. A machine that the list lacks is asked for by itself: only that answer can say
         that it is gone."""
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                return await self._describe(machine_id)
+        except TimeoutError:
+            raise Unclear(f"no word of a machine within {DEADLINE_S:.0f} s") from None
+
+    def close(self) -> None:
+        """Let go of who waits."""
+        self._some.close()
+
+    async def _describe(self, machine_id: str) -> Machine:
         listed = await self._some.get(machine_id)
         if listed is not None:
             return listed
@@ -51,10 +64,6 @@ class Roster:
         if machine is None or machine.id != machine_id:
             raise NotUnderstood("an answer about another machine, or none")
         return machine
-
-    def close(self) -> None:
-        """Let go of who waits."""
-        self._some.close()
 
     async def _turn(self) -> None:
         await self._client.admit("list")

@@ -50,8 +50,11 @@ def is_auth(answer: Answer) -> bool:
 
 
 def is_absent(answer: Answer) -> bool:
-    """Whether the answer says that there is no such machine; a bare 404 does not."""
-    return not is_auth(answer) and answer.is_json and answer.says("no_such_instance", "not_found")
+    """Whether the answer says that there is no such machine; a bare 404 does not, nor does a machine's own message."""
+    told = answer.value if answer.is_json and isinstance(answer.value, dict) else {}
+    failed = answer.status == 404 or told.get("success") is False
+    words = f"{told.get('error')} {told.get('msg')}"
+    return failed and not is_auth(answer) and ("no_such_instance" in words or "not_found" in words)
 
 
 class KeyRefused(Refused):

@@ -1,31 +1,30 @@
-"""Machines that io.net may not know yet although it made them."""
+"""Machines that a marketplace may not know yet although it made them."""
 
 from __future__ import annotations
 
 from controlplane.ports.clock import Clock
 
-UNKNOWN_FOR_S = 60.0
-"""For how long a new deployment may be answered with 404 [SDK: a get right after may fail; how long is not told]."""
-
 _MOST = 10_000
 
 
 class Newborns:
-    """Tells a machine that cannot be found yet from one that cannot be found any more.
+    """Tells a machine that cannot be found yet from one that cannot be found any more: for `patience_s` after its
+    creation a 404 may be either.
 
     Other processes create machines, too: one that was never met here counts as new from the first question about it.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, patience_s: float) -> None:
         self._clock = clock
+        self._patience = int(patience_s * 1_000_000)
         self._known_at: dict[str, int] = {}  # from when on a 404 means something
 
     def created(self, machine_id: str) -> None:
         """It was made just now."""
-        self._keep(machine_id, self._clock.now() + int(UNKNOWN_FOR_S * 1_000_000))
+        self._keep(machine_id, self._clock.now() + self._patience)
 
     def met(self, machine_id: str) -> None:
-        """io.net knows it."""
+        """The provider knows it."""
         self._keep(machine_id, 0)
 
     def may_be(self, machine_id: str) -> bool:

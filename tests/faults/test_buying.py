@@ -1,0 +1,173 @@
+"""Buying through the real adapters and the simulators, in virtual time: failing over, caps, and a provider that hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeVar
+
+import pytest
+
+from controlplane.domain.instance import Instance
+from controlplane.domain.money import NANO
+from controlplane.domain.operation import Operation, Outcome
+from controlplane.domain.requirements import Requirements
+from controlplane.domain.state import State
+from controlplane.simulators.catalogue import model
+from controlplane.simulators.marketplace import Marketplace
+from controlplane.usecases import instances
+from controlplane.usecases.idempotency import RequestKey
+from tests.faults.lives import CALLER_KEY, InlineThreads, Lives
+from tests.faults.markets import SimulatorClock
+from tests.simulation.world import VirtualClock
+
+T = TypeVar("T")
+PATIENCE_S = 600.0
+GPU = "RTX 4090"
+
+
+class Stage:
+    """A plane before well-behaved marketplaces."""
+
+    def __init__(self, offers: dict[str, int]) -> None:
+        self.loop = InlineThreads()
+        clock = SimulatorClock(VirtualClock(self.loop))
+        self.markets: dict[str, Marketplace[Any]] = {
+            name: model(name)(clock, seed=1, offers=count) for name, count in offers.items()
+        }
+        self.lives = Lives(1, self.markets, self.loop, lambda text: None)
+        self._created = 0
+
+    def play(self, scenario: Callable[[Stage], Awaitable[T]]) -> T:
+        """Run a scenario to its end."""
+
+        async def whole() -> T:
+            await self.lives.open_account()
+            await self.lives.boot()
+            await self.loaded()
+            return await scenario(self)
+
+        try:
+            return self.loop.run_until_complete(whole())
+        finally:
+            self.lives.kill()
+            self.loop.run_until_complete(asyncio.sleep(0))
+            self.loop.close()
+
+    async def loaded(self) -> None:
+        """Every marketplace's offers are in the book."""
+        while {offer.provider for offer in self._core.offers} != set(self.markets):
+            await asyncio.sleep(1.0)
+
+    async def refreshed(self) -> None:
+        """Long enough for the book to learn of a change."""
+        await asyncio.sleep(150.0)
+
+    @property
+    def _core(self) -> Any:
+        assert self.lives.life is not None
+        return self.lives.life.core
+
+    async def create(self, requirements: Requirements, cap: int | None = None) -> Operation:
+        """Accept a wish."""
+        self._created += 1
+        wish = instances.CreateInstance(
+            requirements=requirements, max_price_nano_per_hour=cap, ssh_public_keys=(CALLER_KEY,)
+        )
+        request = RequestKey("create", f"req-{self._created}", "same")
+        operation = await self.lives.call(lambda core, me: instances.create(core, me, wish, request))
+        assert isinstance(operation, Operation)
+        return operation
+
+    async def done(self, operation: Operation) -> tuple[Operation, Instance]:
+        """The operation once it has ended, and its instance."""
+        until = self.loop.virtual + PATIENCE_S
+        while not self.lives.disk.table(Operation)[operation.id].done:
+            assert self.loop.virtual < until, self.lives.disk.table(Operation)[operation.id]
+            await asyncio.sleep(0.5)
+        return self.lives.disk.table(Operation)[operation.id], self.lives.disk.table(Instance)[operation.instance_id]
+
+
+def test_the_ten_cheapest_are_gone_and_the_eleventh_runs() -> None:
+    async def scenario(stage: Stage) -> tuple[Operation, Instance]:
+        vast = stage.markets["vastai"]
+        ids = [vast.add_offer({"gpu_name": GPU, "usd_per_hour": 0.5 + 0.2 * number}) for number in range(11)]
+        await stage.refreshed()
+        # Others rent the ten cheapest; the market goes on listing them.
+        vast.configure({"stale_inventory_s": 7200, "stockout": 0.0})
+        for id in ids[:10]:
+            vast.asks[int(id)].held = 1  # type: ignore[attr-defined]
+            vast.asks[int(id)].stale_until = vast.clock.now() + 7200  # type: ignore[attr-defined]
+        operation, instance = await stage.done(await stage.create(Requirements((GPU,))))
+        assert [attempt.offer_id for attempt in operation.attempts] == [f"vastai-{id}" for id in ids]
+        return operation, instance
+
+    operation, instance = Stage({"vastai": 0}).play(scenario)
+    outcomes = [attempt.outcome for attempt in operation.attempts]
+    assert outcomes == [Outcome.STOCKOUT] * 10 + [Outcome.CREATED]
+    assert all(attempt.message for attempt in operation.attempts[:10]), "each has its cause"
+    assert instance.state is State.RUNNING
+
+
+@pytest.mark.parametrize("provider", ["vastai", "tensordock", "ionet"])
+def test_a_price_that_rose_beyond_the_cap_is_not_paid(provider: str) -> None:
+    async def scenario(stage: Stage) -> None:
+        market = stage.markets[provider]
+        offer = min(stage._core.offers, key=lambda each: each.price_nano_per_hour)
+        wish = Requirements((offer.gpu_type,), gpu_count=offer.gpu_count)
+        cap = offer.price_nano_per_hour * 11 // 10
+        for listed in market.offers_json():
+            market.reprice_offer(listed["id"], listed["price_usd_per_hour"] * 2)
+        operation, instance = await stage.done(await stage.create(wish, cap))
+        assert operation.attempts, "it was in the book at the old price"
+        assert {attempt.outcome for attempt in operation.attempts} == {Outcome.TOO_DEAR}
+        assert instance.state is State.FAILED
+        assert market.journal.entries("create") == []
+        assert market.alive() == []
+
+    Stage({provider: 20}).play(scenario)
+
+
+@pytest.mark.parametrize("hung", ["vastai", "tensordock", "ionet"])
+def test_a_provider_that_hangs_slows_no_other(hung: str) -> None:
+    assert _median_s(hung, hangs=True) <= 1.1 * _median_s(hung, hangs=False)
+
+
+def _median_s(hung: str, *, hangs: bool) -> float:
+    """Seconds from a wish to a running machine on the others, while one hangs on every call or does not."""
+
+    async def scenario(stage: Stage) -> list[float]:
+        others = tuple(name for name in stage.markets if name != hung)
+        stage.markets[hung].configure({"hang_all": hangs, "hang_s": 3600.0})
+        # Somebody wants what the hanging one offers, all the time.
+        wanted = [await stage.create(_wish((hung,), stage)) for _ in range(10)]
+        found = []
+        for _ in range(4):
+            made = [await stage.create(_wish((name,), stage)) for name in others for _ in range(4)]
+            found += [await stage.done(operation) for operation in made]
+        assert len(wanted) == 10
+        return list(_latencies(instance for _, instance in found))
+
+    return statistics.median(Stage(dict.fromkeys(("vastai", "tensordock", "ionet"), 120)).play(scenario))
+
+
+def _wish(providers: tuple[str, ...], stage: Stage) -> Requirements:
+    kinds = {offer.gpu_type for offer in stage._core.offers if offer.provider in providers}
+    return Requirements(tuple(sorted(kinds)), providers=providers)
+
+
+def _latencies(rows: Iterable[Instance]) -> Iterable[float]:
+    for row in rows:
+        assert row.run_at is not None, row.state_message
+        yield (row.run_at - row.created_at) / 1_000_000
+
+
+def test_prices_are_exact() -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.markets["vastai"].add_offer({"gpu_name": GPU, "usd_per_hour": 0.3})
+        await stage.refreshed()
+        (offer,) = [each for each in stage._core.offers if not each.id.endswith("-spot")]
+        assert offer.price_nano_per_hour > 3 * NANO // 10, "storage is in the price"
+
+    Stage({"vastai": 0}).play(scenario)
