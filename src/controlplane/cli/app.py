@@ -15,6 +15,8 @@ from controlplane.cli.errors import report
 SECTIONS = {
     "Machines": {
         "offers": "offers:offers",
+        "prices": "offers:prices",
+        "templates": "templates:templates",
         "gpus": "offers:gpus",
         "instances": "instances:instances",
         "operations": "operations:operations",

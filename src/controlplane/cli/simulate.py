@@ -49,7 +49,9 @@ _SETTINGS = {
 @click.option("--offers", type=click.IntRange(0, 200_000), default=60, help="How many offers.  [default: 60]")
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="An API key to accept.  [default: any]")
 def simulate(market: str, **options: Any) -> None:
-    """Run a marketplace's API on this host: nothing is spent, and things go wrong on request.
+    """Run a pretended marketplace to rehearse against.
+
+    It speaks the vendor's API on this host: nothing is spent, and things go wrong on request.
 
     What it does can be changed while it runs: POST /_sim/config takes what a faults file holds. See GET /_sim/config,
     /_sim/journal and /_sim/ledger.

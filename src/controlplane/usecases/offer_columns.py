@@ -33,6 +33,7 @@ class NumberColumn:
         self.values = values
         self.codes = codes
         self.dtype = dtype
+        self._ascending = bool(len(values)) and bool((codes[1:] >= codes[:-1]).all())  # as prices are in an index
 
     @classmethod
     def of(cls, numbers: Iterable[Number | None], dtype: type[np.generic], count: int) -> NumberColumn:
@@ -73,7 +74,12 @@ class NumberColumn:
 
     def between(self, low: int, high: int) -> Mask:
         """The rows whose code is at least `low` and below `high`."""
-        return _between(self.codes, low, high)
+        if not self._ascending:
+            return _between(self.codes, low, high)
+        mask = np.zeros(len(self.codes), np.bool_)
+        first, last = self.codes.searchsorted(np.array((low, high), self.codes.dtype))
+        mask[first:last] = True
+        return mask
 
     @property
     def known(self) -> Mask:

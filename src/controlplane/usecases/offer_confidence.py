@@ -166,6 +166,8 @@ class Outlook:
         """The outlook as of a time, given what the age of each provider's page leaves."""
         providers = index.texts["provider"]
         by_code = np.array([worths.get(name, 0.0) for name in providers.values], np.float64)
+        if not len(damage.rows):
+            return cls(index, by_code.round(_DIGITS), damage.rows, damage.scores)
         values = by_code[providers.codes[damage.rows]] * damage.spared(at)
         return cls(index, by_code.round(_DIGITS), damage.rows, values.round(_DIGITS))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache, reduce
-
-import numpy as np
 
 from controlplane.domain.errors import InvalidArgument, invalid
 from controlplane.domain.gpus import gpu, matching
@@ -67,7 +66,7 @@ def _selection(node: Node) -> Select:
             inner = _selection(node.inner)
             return lambda index, outlook: ~inner(index, outlook)
     parts = [_selection(part) for part in node.parts]
-    join = np.logical_and if node.every else np.logical_or
+    join = operator.and_ if node.every else operator.or_
     return lambda index, outlook: reduce(join, [part(index, outlook) for part in parts])
 
 

@@ -128,7 +128,7 @@ class Order:
         found: list[int] = []
         for begin, end in ((start, start + _CHUNK), (start + _CHUNK, len(self.rows))):
             if self.cheapest_first:  # the order of the rows themselves
-                rows = np.flatnonzero(mask[begin:end]) + begin
+                rows = mask[begin:end].nonzero()[0] + begin
             else:
                 rows = self.rows[begin:end]
                 rows = rows[mask[rows]]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from controlplane.domain.gpus import gpu
 from controlplane.domain.requirements import Requirements
 from controlplane.usecases.offer_columns import Mask
@@ -32,8 +30,9 @@ def tests(wanted: Requirements, currency: str) -> Iterator[Test]:
 
 def matching(index: OfferIndex, wanted: Requirements, currency: str) -> Mask:
     """The rows that meet all of it."""
-    mask = np.ones(len(index), np.bool_)
-    for test in tests(wanted, currency):
+    first, *others = tests(wanted, currency)
+    mask = first.met(index)
+    for test in others:
         mask &= test.met(index)
     return mask
 

@@ -12,6 +12,7 @@ from controlplane.domain.errors import FailedPrecondition, InvalidArgument
 from controlplane.domain.gpus import GPUS, gpu
 from controlplane.domain.offer import Offer, Tier
 from controlplane.usecases.offerbook import OfferBook
+from tests.support.fakes import START
 
 
 def offer(id: str, **changes: Any) -> Offer:
@@ -91,6 +92,7 @@ BOOK.update(
         offer("spot", region="na", price_nano_per_hour=2, tier=Tier.SPOT),
         offer("toy", region="na", price_nano_per_hour=3, simulated=True, gpu_count=4),
     ),
+    START,
 )
 
 

@@ -16,9 +16,8 @@ from controlplane.domain.template import Template
 from controlplane.usecases.offer_columns import Mask
 from controlplane.usecases.offer_confidence import OutlookOrder
 from controlplane.usecases.offer_filter import OfferFilter, read_filter
-from controlplane.usecases.offer_index import ORDERS, Order
+from controlplane.usecases.offer_index import ORDERS, OfferIndex, Order
 from controlplane.usecases.offer_match import matching
-from controlplane.usecases.offer_page import OfferPage
 from controlplane.usecases.offerbook import OfferBook, View
 from controlplane.usecases.pages import page_size
 from controlplane.usecases.tokens import Tokens
@@ -74,7 +73,7 @@ class OfferPages:
     def __init__(self, book: OfferBook, tokens: Tokens) -> None:
         self._book = book
         self._tokens = tokens
-        self._bodies: WeakKeyDictionary[OfferPage, dict[str, bytes]] = WeakKeyDictionary()
+        self._bodies: WeakKeyDictionary[OfferIndex, dict[int, bytes]] = WeakKeyDictionary()
 
     def page(self, listing: Listing, request: pb.ListOffersRequest, now: int) -> bytes:
         """One page of a listing as a serialized ListOffersResponse."""
@@ -117,16 +116,15 @@ class OfferPages:
     def _messages(self, rows: list[int], view: View) -> list[bytes]:
         """Offers as of now. What a refresh does not change is serialized once."""
         index = self._book.index
-        shelves = {
-            name: (self._bodies.setdefault(page, {}), self._book.freshness(name, view.at).value)
-            for name, page in index.pages.items()
-        }
+        bodies = self._bodies.get(index)
+        if bodies is None:
+            bodies = self._bodies[index] = {}
+        freshness = [self._book.freshness(name, view.at).value for name in index.texts["provider"].values]
+        providers = index.texts["provider"].codes
         messages = []
         for row, confidence in zip(rows, self._book.outlook(view).of_rows(rows), strict=True):
-            offer = index.offers[row]
-            bodies, freshness = shelves[offer.provider]
-            body = bodies.get(offer.id)
+            body = bodies.get(row)
             if body is None:
-                body = bodies[offer.id] = offer_body(offer)
-            messages.append(body + outlook(confidence, freshness))
+                body = bodies[row] = offer_body(index.offers[row])
+            messages.append(body + outlook(confidence, freshness[providers[row]]))
         return messages

@@ -39,22 +39,31 @@ class Offers:
         self._plane = plane
         self._core = plane.core
         self._pages = OfferPages(plane.core.offers, plane.tokens)
+        self._currencies: dict[str, str] = {}
         self._prices: tuple[object, str, list[PriceRow]] = (None, "", [])
 
+    async def _currency(self, call: Call) -> str:
+        """The currency of the caller's account, which never changes."""
+        account_id = call.principal.account_id
+        known = self._currencies.get(account_id)
+        if known is None:
+            known = self._currencies[account_id] = await currency_of(self._core, call.principal)
+        return known
+
     async def list_offers(self, request: pb.ListOffersRequest, call: Call) -> bytes:
-        currency = await currency_of(self._core, call.principal)
+        currency = await self._currency(call)
         template = await self._template(request.template_id) if request.template_id else None
         return self._pages.page(listing_of(request, currency, template), request, self._core.clock.now())
 
     async def get_offer(self, request: pb.GetOfferRequest, call: Call) -> offer_pb2.Offer:
         book, now = self._core.offers, self._core.clock.now()
         offer = book.get(request.id)
-        if offer is None or offer.currency != await currency_of(self._core, call.principal):
+        if offer is None or offer.currency != await self._currency(call):
             raise not_found("offer", request.id)
         return offer_message(offer, outlook(book.confidence(offer, now), book.freshness(offer.provider, now)))
 
     async def list_gpu_types(self, request: pb.ListGpuTypesRequest, call: Call) -> pb.ListGpuTypesResponse:
-        currency = await currency_of(self._core, call.principal)
+        currency = await self._currency(call)
         vendor = request.vendor.lower()
         market: dict[str, list[PriceRow]] = {}
         for row in self._price_rows(currency):
@@ -69,7 +78,7 @@ class Offers:
         return pb.ListGpuTypesResponse(gpu_types=types)
 
     async def list_prices(self, request: pb.ListPricesRequest, call: Call) -> pb.ListPricesResponse:
-        currency = await currency_of(self._core, call.principal)
+        currency = await self._currency(call)
         types = gpu_names([request.gpu_type], "gpu_type") if request.gpu_type else ()
         return pb.ListPricesResponse(
             prices=[
@@ -87,7 +96,7 @@ class Offers:
         return self._prices[2]
 
     async def rank_offers(self, request: pb.RankOffersRequest, call: Call) -> pb.RankOffersResponse:
-        currency = await currency_of(self._core, call.principal)
+        currency = await self._currency(call)
         cap = (
             nano_of(request.max_price_per_hour, "max_price_per_hour", currency)
             if request.HasField("max_price_per_hour")
@@ -124,7 +133,7 @@ class Offers:
         self, request: pb.ListCompatibleTemplatesRequest, call: Call
     ) -> pb.ListCompatibleTemplatesResponse:
         offer = self._core.offers.get(request.offer_id)
-        if offer is None or offer.currency != await currency_of(self._core, call.principal):
+        if offer is None or offer.currency != await self._currency(call):
             raise not_found("offer", request.offer_id)
         found = [template for template in self._core.offers.templates(offer.provider) if not template.unmet_by(offer)]
         return pb.ListCompatibleTemplatesResponse(**self._template_page(found, ("fitting", offer.id), request))
