@@ -133,7 +133,7 @@ class Damage:
     def spared(self, at: int) -> NDArray[np.float64]:
         """The factor of confidence that is left to each row: all scores fade alike."""
         fading = 0.5 ** (max(0, at - self.at) / (HALF_LIFE_S * SECOND))
-        left: NDArray[np.float64] = np.prod(1.0 / (1.0 + self.scores * fading), axis=0)  # as domain/failures.spared
+        left: NDArray[np.float64] = np.prod(spared(self.scores * fading), axis=0)
         return left
 
 

@@ -55,7 +55,7 @@ def listing_of(request: pb.ListOffersRequest, currency: str, template: Template 
         "offers", currency, request.order_by, request.filter, request.template_id,
         request.requirements.SerializeToString(deterministic=True),
     )  # fmt: skip
-    wanted = requirements_of(request.requirements, currency)
+    wanted = requirements_of(request.requirements, currency) if request.HasField("requirements") else Requirements()
     return Listing(key, wanted, currency, read_filter(request.filter), template, order, descending)
 
 
