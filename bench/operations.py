@@ -98,7 +98,7 @@ class Engine:
             store=store, clock=clock, ids=SystemIds(), bus=bus, secrets=secrets, ssh_keys=AsyncsshKeyParser(),
             prober=prober, providers=providers, offers=OfferBook(), policy=Policy(), deployment_id="bench",
         )  # fmt: skip
-        self.core.offers.update(provider.name, (planes.OFFER,))
+        self.core.offers.update(provider.name, (planes.OFFER,), clock.now())
         authenticator = KeyAuthenticator(store, clock, "")
         self.hub = EventHub(store, bus, Tokens(secrets, "bench"), stream_messages, authenticator)
         self.loop = InstanceLoop(self.core, "bench")

@@ -43,7 +43,7 @@ OFFER = Offer(
 )  # fmt: skip
 
 
-class Shelf:
+class Shelf(Provider):
     """A provider that shows one offer and sells nothing. It stands in for the local one."""
 
     name = "local"

@@ -79,7 +79,7 @@ class History:
             self.loop.run_until_complete(self._play())
             self._judge()
         finally:
-            self._finish()
+            self.lives.close()
         return self.story
 
     async def _play(self) -> None:
@@ -252,15 +252,6 @@ class History:
         error = context.get("exception")
         if error is not None and not isinstance(error, Killed | asyncio.CancelledError):
             self.story.broken.append(f"unhandled: {context.get('message')} {error!r}")
-
-    def _finish(self) -> None:
-        if self.lives.life is not None:
-            self.lives.life.dead = True
-        for task in asyncio.all_tasks(self.loop):
-            task.cancel()
-        with contextlib.suppress(BaseException):
-            self.loop.run_until_complete(asyncio.sleep(0))
-        self.loop.close()
 
 
 def _lifetime_s(rng: random.Random) -> float:

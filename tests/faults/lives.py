@@ -210,6 +210,14 @@ class Lives:
             task.cancel()
         self._note("kill")
 
+    def close(self) -> None:
+        """End everything, the marketplaces' work too, and the loop."""
+        self.kill()
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        self.loop.run_until_complete(_ended(asyncio.all_tasks(self.loop)))
+        self.loop.close()
+
     async def call(self, what: Callable[[Core, Principal], Coroutine[Any, Any, Any]]) -> Any:
         """A caller's request; a dead plane gives no answer (None), and the caller knows nothing."""
         life = self.life
@@ -225,6 +233,10 @@ def _owned(loop: asyncio.AbstractEventLoop, coroutine: Any, context: Context | N
     if life is not None:
         life.own(task)
     return task
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _until_killed(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -11,12 +11,14 @@ import pytest
 
 from controlplane.domain.instance import Instance
 from controlplane.domain.money import NANO
+from controlplane.domain.offer import Tier
 from controlplane.domain.operation import Operation, Outcome
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.state import State
 from controlplane.simulators.catalogue import model
 from controlplane.simulators.marketplace import Marketplace
 from controlplane.usecases import instances
+from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
 from tests.faults.lives import CALLER_KEY, InlineThreads, Lives
 from tests.faults.markets import SimulatorClock
@@ -51,21 +53,22 @@ class Stage:
         try:
             return self.loop.run_until_complete(whole())
         finally:
-            self.lives.kill()
-            self.loop.run_until_complete(asyncio.sleep(0))
-            self.loop.close()
+            self.lives.close()
 
     async def loaded(self) -> None:
         """Every marketplace's offers are in the book."""
-        while {offer.provider for offer in self._core.offers} != set(self.markets):
-            await asyncio.sleep(1.0)
+        selling = {name for name, market in self.markets.items() if market.offers_json()}
+        async with asyncio.timeout(PATIENCE_S):
+            while {offer.provider for offer in self.core.offers} != selling:
+                await asyncio.sleep(1.0)
 
     async def refreshed(self) -> None:
         """Long enough for the book to learn of a change."""
         await asyncio.sleep(150.0)
 
     @property
-    def _core(self) -> Any:
+    def core(self) -> Core:
+        """The plane's."""
         assert self.lives.life is not None
         return self.lives.life.core
 
@@ -99,7 +102,7 @@ def test_the_ten_cheapest_are_gone_and_the_eleventh_runs() -> None:
         for id in ids[:10]:
             vast.asks[int(id)].held = 1  # type: ignore[attr-defined]
             vast.asks[int(id)].stale_until = vast.clock.now() + 7200  # type: ignore[attr-defined]
-        operation, instance = await stage.done(await stage.create(Requirements((GPU,))))
+        operation, instance = await stage.done(await stage.create(Requirements((GPU,), tier=Tier.ON_DEMAND)))
         assert [attempt.offer_id for attempt in operation.attempts] == [f"vastai-{id}" for id in ids]
         return operation, instance
 
@@ -114,8 +117,9 @@ def test_the_ten_cheapest_are_gone_and_the_eleventh_runs() -> None:
 def test_a_price_that_rose_beyond_the_cap_is_not_paid(provider: str) -> None:
     async def scenario(stage: Stage) -> None:
         market = stage.markets[provider]
-        offer = min(stage._core.offers, key=lambda each: each.price_nano_per_hour)
-        wish = Requirements((offer.gpu_type,), gpu_count=offer.gpu_count)
+        lasting = [each for each in stage.core.offers if each.tier is Tier.ON_DEMAND]
+        offer = min(lasting, key=lambda each: each.price_nano_per_hour)
+        wish = Requirements((offer.gpu_type,), gpu_count=offer.gpu_count, tier=Tier.ON_DEMAND)
         cap = offer.price_nano_per_hour * 11 // 10
         for listed in market.offers_json():
             market.reprice_offer(listed["id"], listed["price_usd_per_hour"] * 2)
@@ -153,7 +157,7 @@ def _median_s(hung: str, *, hangs: bool) -> float:
 
 
 def _wish(providers: tuple[str, ...], stage: Stage) -> Requirements:
-    kinds = {offer.gpu_type for offer in stage._core.offers if offer.provider in providers}
+    kinds = {offer.gpu_type for offer in stage.core.offers if offer.provider in providers}
     return Requirements(tuple(sorted(kinds)), providers=providers)
 
 
@@ -167,7 +171,7 @@ def test_prices_are_exact() -> None:
     async def scenario(stage: Stage) -> None:
         stage.markets["vastai"].add_offer({"gpu_name": GPU, "usd_per_hour": 0.3})
         await stage.refreshed()
-        (offer,) = [each for each in stage._core.offers if not each.id.endswith("-spot")]
+        (offer,) = [each for each in stage.core.offers if not each.id.endswith("-spot")]
         assert offer.price_nano_per_hour > 3 * NANO // 10, "storage is in the price"
 
     Stage({"vastai": 0}).play(scenario)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controlplane.cli.base import ApiCommand, common, connect
-from controlplane.cli.offers import filters, requirements
+from controlplane.cli.offers import FILTERS, filters, requirements
 from controlplane.cli.values import DURATION, PAIR
 
 if TYPE_CHECKING:
     from gpuplane_client import Client
 
-_REQUIREMENTS = ("gpu", "count", "region", "tier", "min_vram", "provider", "min_reliability")
 
 
 @click.command(cls=ApiCommand)
@@ -98,7 +97,7 @@ def _ready_lines(instances: list[Any], *, many: bool, quiet: bool) -> None:
 
 def check_target(wish: dict[str, Any]) -> None:
     """Exactly one way to say what to rent."""
-    required = [name for name in _REQUIREMENTS if wish[name]]
+    required = [name for name in FILTERS if wish[name]]
     if wish["offer"] and required:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in required)
         raise click.UsageError(f"--offer names the machine; leave out {names}")
@@ -137,7 +136,7 @@ def build_request(client: Client, wish: dict[str, Any]) -> Any:
     if wish["offer"]:
         request.offer_id = wish["offer"]
     else:
-        request.requirements.CopyFrom(requirements(**{name: wish[name] for name in _REQUIREMENTS}))
+        request.requirements.CopyFrom(requirements(**{name: wish[name] for name in FILTERS}))
     return request
 
 

@@ -10,10 +10,10 @@ from controlplane.domain.operation import (
     OperationKind,
     OperationState,
     Outcome,
-    SkippedOffers,
     Step,
 )
 from controlplane.wire.common import money, number, timestamp
+from controlplane.wire.offer import skipped_message
 
 _KINDS = {kind: number(pb.OperationKind, "OPERATION_KIND", kind) for kind in OperationKind}
 _STATES = {state: number(pb.OperationState, "OPERATION_STATE", state) for state in OperationState}
@@ -49,11 +49,6 @@ def _attempt(row: Attempt) -> pb.Attempt:
     return message
 
 
-def skipped_message(row: SkippedOffers) -> pb.SkippedOffers:
-    """The canonical message of offers that were not tried."""
-    return pb.SkippedOffers(reason=row.reason, count=row.count, offer_id=row.offer_id)
-
-
 def operation_message(row: Operation) -> pb.Operation:
     """The canonical message of a row; depends on nothing but the row."""
     message = pb.Operation(
@@ -69,7 +64,7 @@ def operation_message(row: Operation) -> pb.Operation:
         cancel_requested=row.cancel_requested,
         request_id=row.request_id,
         revision=row.revision,
-        skipped=[skipped_message(s) for s in row.skipped],
+        skipped=map(skipped_message, row.skipped),
     )
     if row.done_at is not None:
         message.done_time.CopyFrom(timestamp(row.done_at))
