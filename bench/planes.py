@@ -33,7 +33,7 @@ from controlplane.domain.instance import Instance, Wish
 from controlplane.domain.offer import Offer, Tier
 from controlplane.domain.principal import ALL
 from controlplane.domain.state import State
-from controlplane.ports.provider import Ambiguous, Capabilities, LaunchOutcome, LaunchSpec, Listing
+from controlplane.ports.provider import Ambiguous, Capabilities, LaunchOutcome, LaunchSpec, Listing, Provider
 from controlplane.ports.store import Get, Store, Transaction, UnitOfWork
 
 OFFER = Offer(

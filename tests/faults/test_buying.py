@@ -95,7 +95,7 @@ class Stage:
 def test_the_ten_cheapest_are_gone_and_the_eleventh_runs() -> None:
     async def scenario(stage: Stage) -> tuple[Operation, Instance]:
         vast = stage.markets["vastai"]
-        ids = [vast.add_offer({"gpu_name": GPU, "usd_per_hour": 0.5 + 0.2 * number}) for number in range(11)]
+        ids = [vast.add_offer({"gpu_name": GPU, "usd_per_hour": round(0.4 * 1.5**number, 4)}) for number in range(11)]
         await stage.refreshed()
         # Others rent the ten cheapest; the market goes on listing them.
         vast.configure({"stale_inventory_s": 7200, "stockout": 0.0})
@@ -103,7 +103,9 @@ def test_the_ten_cheapest_are_gone_and_the_eleventh_runs() -> None:
             vast.asks[int(id)].held = 1  # type: ignore[attr-defined]
             vast.asks[int(id)].stale_until = vast.clock.now() + 7200  # type: ignore[attr-defined]
         operation, instance = await stage.done(await stage.create(Requirements((GPU,), tier=Tier.ON_DEMAND)))
-        assert [attempt.offer_id for attempt in operation.attempts] == [f"vastai-{id}" for id in ids]
+        tried = [attempt.offer_id for attempt in operation.attempts]
+        assert set(tried[:10]) == {f"vastai-{id}" for id in ids[:10]}
+        assert tried[10:] == [f"vastai-{ids[10]}"]
         return operation, instance
 
     operation, instance = Stage({"vastai": 0}).play(scenario)
@@ -121,6 +123,7 @@ def test_a_price_that_rose_beyond_the_cap_is_not_paid(provider: str) -> None:
         offer = min(lasting, key=lambda each: each.price_nano_per_hour)
         wish = Requirements((offer.gpu_type,), gpu_count=offer.gpu_count, tier=Tier.ON_DEMAND)
         cap = offer.price_nano_per_hour * 11 // 10
+        await asyncio.sleep(20.0)  # past what adapters remember of prices, before the book looks again
         for listed in market.offers_json():
             market.reprice_offer(listed["id"], listed["price_usd_per_hour"] * 2)
         operation, instance = await stage.done(await stage.create(wish, cap))
@@ -142,15 +145,18 @@ def _median_s(hung: str, *, hangs: bool) -> float:
     """Seconds from a wish to a running machine on the others, while one hangs on every call or does not."""
 
     async def scenario(stage: Stage) -> list[float]:
+        for market in stage.markets.values():
+            market.configure({"boot_s": [3.0, 3.0]})
         others = tuple(name for name in stage.markets if name != hung)
+        wanted = [_wish((name,), stage) for name in others]
         stage.markets[hung].configure({"hang_all": hangs, "hang_s": 3600.0})
-        # Somebody wants what the hanging one offers, all the time.
-        wanted = [await stage.create(_wish((hung,), stage)) for _ in range(10)]
+        for _ in range(10):  # somebody wants what the hanging one offers, all the time
+            await stage.create(_wish((hung,), stage))
         found = []
-        for _ in range(4):
-            made = [await stage.create(_wish((name,), stage)) for name in others for _ in range(4)]
+        for _ in range(15):
+            made = [await stage.create(wish) for wish in wanted]
             found += [await stage.done(operation) for operation in made]
-        assert len(wanted) == 10
+            await asyncio.sleep(5.0)
         return list(_latencies(instance for _, instance in found))
 
     return statistics.median(Stage(dict.fromkeys(("vastai", "tensordock", "ionet"), 120)).play(scenario))
