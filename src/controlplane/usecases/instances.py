@@ -27,7 +27,7 @@ from controlplane.domain.requirements import Requirements
 from controlplane.domain.state import TERMINAL, State
 from controlplane.domain.work import WorkItem
 from controlplane.ports.bus import Topic
-from controlplane.ports.store import CountLive, Get, Load, Transaction, UnitOfWork, Where
+from controlplane.ports.store import CountLive, Get, LiveInstances, Load, Transaction, UnitOfWork, Where
 from controlplane.usecases import validation
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
@@ -61,6 +61,7 @@ class CreateInstance:
     max_duration_s: int | None = None
     idle_timeout_s: int = 0
     billing: BillingPolicy = field(default_factory=BillingPolicy)
+    sole_labels: tuple[str, ...] = ()  # no other active instance of the account may have the same values of all these
 
     def check(self, policy_max_s: int) -> None:
         """Raise InvalidArgument for what is wrong whatever the market looks like."""
@@ -93,8 +94,11 @@ class CreateInstance:
             raise invalid("reservation", f"must be at most {longest}s, the hard maximum", f"{self.reservation_s}s")
 
 
-async def create(core: Core, caller: Principal, wish: CreateInstance, request: RequestKey) -> Operation:
-    """Accept the wish. Durable when it returns; no provider has been asked yet."""
+async def create(
+    core: Core, caller: Principal, wish: CreateInstance, request: RequestKey, sealed: str = ""
+) -> Operation:
+    """Accept the wish. Durable when it returns; no provider has been asked yet. `sealed` is kept with the request's
+    name, for a repeat whose first answer was lost."""
     validation.check_tenant(caller)
     wish.check(core.policy.max_duration_s)
     request.check()
@@ -107,6 +111,7 @@ async def create(core: Core, caller: Principal, wish: CreateInstance, request: R
         CountLive(account_id),
         Where(Budget, "account_id", account_id),
         *(Get(SshKey, id) for id in wish.ssh_key_ids),
+        *([LiveInstances(account_id)] if wish.sole_labels else []),
         *request.loads(account_id),
     ]
 
@@ -114,6 +119,8 @@ async def create(core: Core, caller: Principal, wish: CreateInstance, request: R
         if replayed := request.replay(tx, account_id):
             return replayed
         account = validation.check_open(tx.get(Account, account_id))
+        if wish.sole_labels:
+            validation.check_sole(wish.labels, wish.sole_labels, tx.live_instances(account_id))
         if tx.count_live(account_id) >= account.max_instances:
             raise ResourceExhausted(
                 f"the account has {account.max_instances} active instances, which is its limit",
@@ -131,7 +138,7 @@ async def create(core: Core, caller: Principal, wish: CreateInstance, request: R
         tx.put(replace(instance.expecting(first), hold_nano=hold))
         tx.put(operation)
         tx.put(WorkItem(instance.id, due_at=tx.now, provider=first.provider))
-        request.record(tx, account_id, operation.id)
+        request.record(tx, account_id, operation.id, sealed)
         return operation
 
     made = await core.store.run(UnitOfWork(caller.scope, loads, decide))
