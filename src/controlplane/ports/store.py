@@ -180,7 +180,8 @@ class OperationQuery:
 
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
-    """A sum over one ledger. `bucket` is hour, day, week or month; `group` a column of LedgerEntry or empty."""
+    """A sum over one ledger. `bucket` is hour, day, week or month; `group` a column of LedgerEntry or empty; `label`
+    leaves only instances that carry it, as (key, value) with None for any value."""
 
     kind: LedgerKind
     start_at: int
@@ -188,6 +189,7 @@ class UsageQuery:
     bucket: str = ""
     group: str = ""
     instance_id: str = ""
+    label: tuple[str, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

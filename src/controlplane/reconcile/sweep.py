@@ -46,6 +46,7 @@ class SweepReport:
     foreign: int = 0  # ours by label, unknown to this database: for a person to decide
     ghosts: int = 0
     failed: str = ""
+    asked: bool = False  # once at least, whatever came of it
 
 
 @dataclass(slots=True)
@@ -66,6 +67,7 @@ class Sweeper:
             except (ProviderError, PlaneError) as error:
                 self.report.failed = str(error)
                 log.warning("sweep.failed", provider=self.provider.name, error=str(error))
+            self.report.asked = True
             await self.core.clock.sleep(interval_s)
 
     async def sweep(self) -> None:

@@ -15,6 +15,7 @@ from controlplane.domain.failures import FailureRecord, subjects
 from controlplane.domain.offer import Offer
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.template import Template
+from controlplane.usecases.offer_columns import Mask
 from controlplane.usecases.offer_confidence import (
     Damage,
     FailureMemory,
@@ -138,9 +139,23 @@ class OfferBook:
             self.outlook(self.view(now)),
             resting(index, self._memory.all(), now),
             claimed,
-            frozenset(name for name in self._pages if self.freshness(name, now) is Freshness.STALE),
+            self._stale(now),
         )
         return rank(index, requirements, currency, moment, cap, template)
+
+    def sellable(self, now: int) -> Mask:
+        """The rows that can be rented now: there are some, they do not rest, and the page is not stale."""
+        index = self._index
+        stale = self._stale(now)
+        found = index.numbers["available"].compare(">", 0) & ~resting(index, self._memory.all(), now)
+        return found & ~index.texts["provider"].where(stale.__contains__) if stale else found
+
+    def _stale(self, now: int) -> frozenset[str]:
+        return frozenset(name for name in self._pages if self.freshness(name, now) is Freshness.STALE)
+
+    def failures(self) -> list[FailureRecord]:
+        """What is remembered of failures, by subject."""
+        return sorted(self._memory.all(), key=lambda record: record.id)
 
     def view(self, now: int) -> View:
         """The book's own ages, as of now."""

@@ -20,6 +20,7 @@ from grpc.aio import BaseError
 from controlplane.api.call import Call
 from controlplane.api.errors import Failure, MethodUnknown, ascii_text, failure, internal
 from controlplane.api.interceptors.auth import Authenticator, bearer, require
+from controlplane.api.interceptors.keyless import KeylessCallers
 from controlplane.api.interceptors.limits import KeyLimits
 from controlplane.api.interceptors.rest_path import path_check
 from controlplane.api.methods import Method
@@ -52,6 +53,7 @@ class Pipeline:
     metrics: Metrics
     renderers: Mapping[str, ErrorRenderer]  # by the value of x-dialect
     dialects: Mapping[str, Dialect]  # by service; those that are not listed are canonical
+    keyless: Mapping[str, KeylessCallers]  # by dialect; in others every caller needs a key
     stopping: asyncio.Event
     log: Any  # structlog's logger, bound once: its proxy costs more than the line that debug level drops
 
@@ -150,17 +152,20 @@ class Pipeline:
         return self.dialects.get(method.service, CANONICAL)
 
     async def _admit(self, call: Call, dialect: Dialect, scope: str, charge: Callable[[str], None]) -> None:
-        token = bearer(call.metadata)
-        principal = self.authenticator.cached(token, dialect.name)
-        if principal is None:
-            principal = await self.authenticator.authenticate(token, dialect.name)
-        call.principal = principal
+        call.principal = principal = await self._caller(call.metadata, dialect)
         try:
             self._charge(principal, scope, charge)
         finally:
             if dialect.rate_headers is not None and not call.method.server_streaming:
                 for name, value in dialect.rate_headers(self.limits.state(principal.key_id)):
                     call.set_http_header(name, value)
+
+    async def _caller(self, metadata: Mapping[str, str | bytes], dialect: Dialect) -> Principal:
+        if "authorization" not in metadata and dialect.name in self.keyless:
+            return self.keyless[dialect.name].admit(metadata)
+        token = bearer(metadata)
+        known = self.authenticator.cached(token, dialect.name)
+        return known if known is not None else await self.authenticator.authenticate(token, dialect.name)
 
     def _charge(self, principal: Principal, scope: str, charge: Callable[[str], None]) -> None:
         try:
