@@ -49,6 +49,12 @@ class Offer:
     prepaid_s: int = 0  # the provider takes money for this long at a time; 0: it bills as time passes
     standby_nano_per_hour: int | None = None  # while it exists and does not run; None: the full price
     facts: Mapping[str, float | str | bool] = field(default_factory=dict)  # in the vendor's words, for templates
+    priced_disk_gb: int = 0  # the disk that is in its price
+    nano_per_gb_hour: int = 0  # what each further GB of disk costs at most
+
+    def price_with(self, disk_gb: int) -> int:
+        """The most that it costs per hour with a disk of that size."""
+        return self.price_nano_per_hour + max(0, disk_gb - self.priced_disk_gb) * self.nano_per_gb_hour
 
     @property
     def meter(self) -> ProviderMeter | None:

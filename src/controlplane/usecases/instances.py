@@ -198,7 +198,7 @@ def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, in
             )  # fmt: skip
         disk = _check_disk(core, wish, affordable)
         caps = [c for c in (cap, wish.requirements.max_price_nano_per_hour) if c is not None]
-        dearest = max(o.price_nano_per_hour for o in affordable)
+        dearest = max(o.price_with(disk) for o in affordable)
         return min(caps, default=dearest), disk, affordable[0]
     offer = core.offers.get(wish.offer_id)
     if offer is None or offer.currency != currency:
@@ -213,7 +213,8 @@ def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, in
             f"more than max_price_per_hour {text(cap, currency)}",
             reason="OFFER_TOO_DEAR", offer_id=offer.id, price=offer.price_nano_per_hour, max_price=cap,
         )  # fmt: skip
-    return offer.price_nano_per_hour if cap is None else cap, _check_disk(core, wish, [offer]), offer
+    disk = _check_disk(core, wish, [offer])
+    return offer.price_with(disk) if cap is None else cap, disk, offer
 
 
 def _check_disk(core: Core, wish: CreateInstance, offers: list[Offer]) -> int:

@@ -46,7 +46,8 @@ async def verdict(core: Core, hub: EventHub, caller: Principal, operation_id: st
     """A create's operation as soon as a marketplace has made a machine or nothing more is tried; as it is when time has
     run out or the server stops."""
     after = await hub.resume_point(caller.account_id, "")
-    subscription = await hub.subscribe(caller, operation_id, after)
+    waiting = replace(caller, key_id="")  # a call that was let in is answered, whatever becomes of its key
+    subscription = await hub.subscribe(waiting, operation_id, after)
     try:
         operation = await operation_of(core, caller, operation_id)
         async with asyncio.timeout(timeout_s):

@@ -127,7 +127,7 @@ async def desk_of(lab: Lab) -> Desk:
     """A process of its own over a lab's plane."""
     hub = hub_over(lab.core)
     await hub.start()
-    lab.tasks.append(asyncio.create_task(hub.run()))
+    lab.tasks += [asyncio.create_task(hub.run()), asyncio.create_task(hub.watch_keys())]
     return Desk(lab.core, hub)
 
 

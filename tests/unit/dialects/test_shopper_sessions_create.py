@@ -12,6 +12,7 @@ import pytest
 
 from controlplane.adapters.bus.memory import MemoryBus
 from controlplane.adapters.secrets import MasterKeySecrets
+from controlplane.adapters.store.postgres import PostgresStore
 from controlplane.adapters.store.schema import migrate
 from controlplane.adapters.store.sqlite import SqliteStore
 from controlplane.adapters.system import SystemClock, SystemIds
@@ -28,6 +29,7 @@ from controlplane.ports.store import Get, UnitOfWork
 from controlplane.usecases.core import Core
 from tests.support.fakes import START
 from tests.support.lab import AnyKey, Lab, in_virtual_time
+from tests.support.postgres import new_database
 from tests.unit.dialects.shopper_desk import Desk, desk_of, hub_over, only
 
 
@@ -56,9 +58,9 @@ async def test_no_read_says_pending(lab: Lab) -> None:
     desk = await desk_of(lab)
     creating = asyncio.create_task(desk.create())
     seen = set()
-    for _ in range(400):
+    for turn in range(400):
         await asyncio.sleep(0.05)
-        if lab.seconds > 1 and not lab.tasks[1:]:
+        if turn == 20:
             lab.work()  # until then it is only accepted
         seen |= {(await desk.get(id)).status for id in await desk.list()}
     await creating
@@ -216,26 +218,45 @@ async def test_ten_processes_at_once_are_one_session(lab: Lab) -> None:
     assert len(lab.disk.table(Instance)) == 1
 
 
-async def test_ten_at_once_are_one_session_on_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_ten_at_once_are_one_session_in_a_database(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sessions, "VERDICT_S", 0.05)  # nobody works on it here
-    path = tmp_path / "plane.db"
-    await migrate(f"sqlite:///{path}", SystemIds(), lambda: "test")
-    store = SqliteStore(path, SystemClock(), SystemIds())
+    stores = await _stores(database, tmp_path)
     try:
-        core = await _core(store)
-        hub = hub_over(core)
-        await hub.start()
-        desks = [Desk(core, hub) for _ in range(5)]
-        creates = [desk.create() for desk in desks for _ in range(2)]
-        assert await outcomes(creates) == {"CreatedSession": 1, "AlreadyExists": 9}
+        desks = [await _process(store, first=store is stores[0]) for store in stores for _ in range(10 // len(stores))]
+        assert await outcomes([desk.create() for desk in desks]) == {"CreatedSession": 1, "AlreadyExists": 9}
         assert sum(desk.keys.away for desk in desks) == 1
     finally:
-        await store.close()
+        for store in stores:
+            await store.close()
+
+
+async def _stores(database: str, tmp_path: Path) -> list[Any]:
+    """One store of SQLite, which has one writer; five of PostgreSQL."""
+    path = tmp_path / "plane.db"
+    url = f"sqlite:///{path}" if database == "sqlite" else await new_database()
+    await migrate(url, SystemIds(), lambda: "test")
+    if database == "sqlite":
+        return [SqliteStore(path, SystemClock(), SystemIds())]
+    return [PostgresStore(url, SystemIds()) for _ in range(5)]
+
+
+async def _process(store: Any, *, first: bool) -> Desk:
+    """Sessions over that store and the lab's market, in real time."""
+    core = await _core(store)
+    account = Account("acct_a", "a", "USD", 100, START)
+    if first:
+        await store.run(UnitOfWork(ALL, [Get(Account, account.id)], lambda tx: tx.put(account)))
+    hub = hub_over(core)
+    await hub.start()
+    return Desk(core, hub)
 
 
 async def _core(store: Any) -> Core:
     """A core over that store with the lab's market, in real time."""
-    lab: Any = None
+    lab: Any = None  # a plane in virtual time, borrowed for its market
 
     @in_virtual_time
     async def borrow(made: Lab) -> None:
@@ -243,13 +264,10 @@ async def _core(store: Any) -> Core:
         lab = made
 
     await asyncio.to_thread(borrow)
-    core = replace(
+    return replace(
         lab.core, store=store, clock=SystemClock(), bus=MemoryBus(), secrets=MasterKeySecrets(bytes(32)),
         ssh_keys=AnyKey(),
     )  # fmt: skip
-    account = Account("acct_a", "a", "USD", 100, START)
-    await store.run(UnitOfWork(ALL, [Get(Account, account.id)], lambda tx: tx.put(account)))
-    return core
 
 
 @in_virtual_time
@@ -351,6 +369,18 @@ async def test_an_offer_that_failed_a_moment_ago_is_still_tried_when_named(lab: 
         await desk.create()
     await desk.create(auto_retry=True)
     assert [spec.offer.id for spec in lab.provider.asked] == ["alpha-o1", "alpha-o1"]
+
+
+@in_virtual_time
+async def test_the_price_of_a_larger_disk_is_no_reason_to_refuse_it(lab: Lab) -> None:
+    offers = [replace(each, priced_disk_gb=50, nano_per_gb_hour=1_000) for each in lab.provider.catalogue()]
+    lab.core.offers.update("alpha", tuple(offers), lab.clock.now())
+    desk = await desk_of(lab)
+    lab.work()
+    await desk.create(disk_gb=100)
+    await desk.create(offer_id="alpha-o2", disk_gb=20)
+    caps = [spec.max_price_nano_per_hour for spec in lab.provider.asked]
+    assert caps == [410_000_000 + 50 * 1_000, 420_000_000]
 
 
 @in_virtual_time

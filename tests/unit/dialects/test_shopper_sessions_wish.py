@@ -210,6 +210,14 @@ def test_retries_by_scope(scope: str, expected: dict[str, Any]) -> None:
 
 
 @in_virtual_time
+async def test_a_larger_disk_than_the_offers_price_has_may_cost_more(lab: Lab) -> None:
+    offered(lab, priced_disk_gb=50, nano_per_gb_hour=1_000_000)
+    wanted = wish(lab, auto_retry=True, disk_gb=150).requirements
+    assert wanted is not None
+    assert wanted.max_price_nano_per_hour == (410_000_000 + 100_000_000) * 120 // 100
+
+
+@in_virtual_time
 async def test_a_machine_without_gpu_is_replaced_by_one_without(lab: Lab) -> None:
     offered(lab, gpu_type="cpu", gpu_count=0, vram_gb=0)
     wanted = wish(lab, auto_retry=True, retry_scope="any").requirements
