@@ -152,20 +152,19 @@ class Pipeline:
         return self.dialects.get(method.service, CANONICAL)
 
     async def _admit(self, call: Call, dialect: Dialect, scope: str, charge: Callable[[str], None]) -> None:
-        call.principal = principal = await self._caller(call.metadata, dialect)
+        if dialect.name in self.keyless and "authorization" not in call.metadata:
+            principal = self.keyless[dialect.name].admit(call.metadata)
+        else:
+            token = bearer(call.metadata)
+            known = self.authenticator.cached(token, dialect.name)
+            principal = known or await self.authenticator.authenticate(token, dialect.name)
+        call.principal = principal
         try:
             self._charge(principal, scope, charge)
         finally:
             if dialect.rate_headers is not None and not call.method.server_streaming:
                 for name, value in dialect.rate_headers(self.limits.state(principal.key_id)):
                     call.set_http_header(name, value)
-
-    async def _caller(self, metadata: Mapping[str, str | bytes], dialect: Dialect) -> Principal:
-        if "authorization" not in metadata and dialect.name in self.keyless:
-            return self.keyless[dialect.name].admit(metadata)
-        token = bearer(metadata)
-        known = self.authenticator.cached(token, dialect.name)
-        return known if known is not None else await self.authenticator.authenticate(token, dialect.name)
 
     def _charge(self, principal: Principal, scope: str, charge: Callable[[str], None]) -> None:
         try:
