@@ -181,6 +181,7 @@ CANONICAL = Dialect(
             "Keys",
             "Offers",
             "Operations",
+            "ProviderCredentials",
             "Strays",
             "System",
             "Usage",

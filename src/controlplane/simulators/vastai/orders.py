@@ -84,9 +84,7 @@ def _check_env(env: Any) -> None:
 def _check_start(facts: Mapping[str, Any]) -> None:
     args = facts.get("args") or []
     _need(isinstance(args, list), "args: must be a list")
-    length = (
-        sum(len(str(arg)) for arg in args) + len(str(facts.get("args_str") or "")) + len(facts.get("onstart") or "")
-    )
+    length = sum(len(str(part)) for part in (*args, facts.get("args_str") or "", facts.get("onstart") or ""))
     _need(length <= _LONGEST_START, f"onstart, args and args_str: at most {_LONGEST_START} characters together")
     runtype = facts.get("runtype") or "ssh"
     _need(isinstance(runtype, str) and _RUNTYPE.fullmatch(runtype) is not None, f"runtype: unknown: {runtype}")

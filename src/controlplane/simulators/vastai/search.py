@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -91,7 +92,7 @@ class Search:
 
     def _is_bid(self, query: Mapping[str, Any]) -> bool:
         kind = query.get("type", "on-demand")
-        if kind not in _TYPES:
+        if not isinstance(kind, str) or kind not in _TYPES:
             raise BadFilter(f"unknown type: {str(kind)[:50]}")
         return _TYPES[kind]
 
@@ -111,9 +112,12 @@ def _json_parameter(call: Call, name: str) -> dict[str, Any]:
 
 def _number(query: Mapping[str, Any], name: str, default: float) -> float:
     try:
-        return float(query.get(name) or default)
+        number = float(query.get(name) or default)
     except (TypeError, ValueError):
-        raise BadFilter(f"{name} must be a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise BadFilter(f"{name} must be a number")
+    return number
 
 
 def _sort(rows: list[dict[str, Any]], order: Any) -> None:
@@ -121,7 +125,7 @@ def _sort(rows: list[dict[str, Any]], order: Any) -> None:
     wanted = order if isinstance(order, list) else [["score", "desc"]]
     for item in reversed(wanted):
         column, direction = (*item, "asc")[:2] if isinstance(item, list) else (item, "asc")
-        if rows and column in rows[0]:
+        if rows and isinstance(column, str) and column in rows[0]:
             rows.sort(key=partial(_sort_key, column), reverse=direction == "desc")
 
 

@@ -46,10 +46,10 @@ def refused(answer: Answer, status: int, stock_words: Sequence[str]) -> LaunchOu
         return RateLimited(LIMITED_S if answer.retry_after_s is None else answer.retry_after_s)
     if status >= 500 or status in _AFTER_WORK or not answer.is_json:
         return Ambiguous(f"the provider answered status {status} with {answer.kind}")
-    if answer.says(*stock_words):
-        return Stockout(answer.reason or "sold out")
     if status in (401, 403):
         return AuthFailed(answer.reason)
+    if answer.says(*stock_words):
+        return Stockout(answer.reason or "sold out")
     if status == 402 or (status != 422 and answer.says(*FUNDS_WORDS)):
         return NoFunds(answer.reason)
     if 400 <= status < 500:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 
 _PARAMETER = re.compile(
-    r"(?i)\b((?:api|instance_api)[_-]?(?:key|token)|authorization|token|bearer)(\W{1,4})([^\s&\"',]{4,})"
+    r"(?i)\b((?:api|instance_api)[_-]?(?:key|token)|authorization|token|bearer)"
+    r"(\W{1,4}(?:(?:bearer|basic)\s+)?)([^\s&\"',]{4,})"
 )
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\uffff]+")
 _MARKUP = re.compile(r"<[^>]{0,500}>")
 
 _SHOWN = 240
@@ -25,5 +25,6 @@ class Redactor:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         text = _PARAMETER.sub(r"\1\2***", text[: 4 * _SHOWN])
-        text = " ".join(_UNPRINTABLE.sub(" ", _MARKUP.sub(" ", text)).split())
+        text = _MARKUP.sub(" ", text)
+        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

@@ -41,6 +41,10 @@ class Placement:
     hourly: Decimal  # dollars, without storage
     hourly_per_gb: Decimal  # of storage
 
+    def is_smaller_than(self, offer: Offer) -> bool:
+        """Whether its machine has less than the offer promises: its shape follows what the location has left."""
+        return self.offer.cpu_count < offer.cpu_count or self.offer.memory_gb < offer.memory_gb
+
     def price_nano(self, storage_gb: int) -> int:
         """Nano-dollars per hour with that much storage."""
         return nano(self.hourly + storage_gb * self.hourly_per_gb)

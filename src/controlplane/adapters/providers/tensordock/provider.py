@@ -115,6 +115,8 @@ class TensordockProvider(Provider):
             return not_bought(error)
         if placement is None:
             return Stockout("the location no longer lists it")
+        if placement.is_smaller_than(spec.offer):
+            return Stockout("the location has no room for so large a machine any more")
         storage_gb = launching.storage_gb(spec)
         if storage_gb > placement.offer.disk_gb:
             return Rejected(f"the location has disks of at most {placement.offer.disk_gb} GB")
@@ -149,7 +151,7 @@ class TensordockProvider(Provider):
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         """See `Provider.destroy`. TensorDock knows no grace."""
         answer = await self._access.request(
-            "destroy", "DELETE", _path(machine_id), safe=True, admitted=True, probing=True
+            "destroy", "DELETE", _path(machine_id), admitted=True, probing=True
         )
         if not _is_absent(answer):
             _check(answer)

@@ -18,6 +18,7 @@ LISTING_S = 140.0
 
 _PAGE = 25  # the most that the vendor puts on a page
 _MOST_PAGES = 1000
+_COUNTS = ("instances_found", "total_instances")
 
 
 class Roster:
@@ -90,7 +91,8 @@ class Roster:
                     whole = False
                 else:
                     found[machine.id] = machine
-            promised = max(promised, values.natural(answer.value.get("instances_found"), 10**9) or 0)
+            counts = (values.natural(answer.value.get(name), 10**9) or 0 for name in _COUNTS)
+            promised = max(promised, *counts)
             token = _next_token(answer.value)
             if token is None or token in tokens or self._clock.monotonic() >= until:
                 break

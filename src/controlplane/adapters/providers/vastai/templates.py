@@ -16,6 +16,7 @@ from controlplane.domain.template import Constraint, Scalar, Template
 _OPS = frozenset({"eq", "neq", "gt", "gte", "lt", "lte", "in", "notin"})
 _MOST_ON_START = 4096
 _MOST_DISK_GB = 1 << 20
+_ODD = re.compile("[\0\ud800-\udfff]")  # zero bytes and half characters: no store takes them, nor does the wire
 _PORT = re.compile(r"(?:[\d.]+:)?(?:\d+:)?(\d{1,5})(?:/tcp)?\Z")
 
 
@@ -25,7 +26,8 @@ def template_of(row: Any) -> Template | None:
         return None
     hash_id, image = values.text(row.get("hash_id"), 128), values.text(row.get("image"), 1024)
     constraints = constraints_of(row.get("extra_filters"))
-    if not hash_id or not image or constraints is None:
+    odd = any(_ODD.search(words) for name in ("env", "onstart") if isinstance(words := row.get(name), str))
+    if not hash_id or not image or constraints is None or odd:
         return None
     tag = values.text(row.get("tag"), 128)
     env, ports = flags_of(row.get("env"))
@@ -47,7 +49,7 @@ def constraints_of(text: Any) -> tuple[Constraint, ...] | None:
         return ()
     try:
         filters = json.loads(text, parse_float=Decimal) if isinstance(text, str) else text
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ArithmeticError):
         return None
     if not isinstance(filters, dict):
         return None
@@ -55,7 +57,7 @@ def constraints_of(text: Any) -> tuple[Constraint, ...] | None:
     for fact, condition in filters.items():
         for op, value in (condition if isinstance(condition, dict) else {"eq": condition}).items():
             wanted = _wanted(value)
-            if op not in _OPS or wanted is None:
+            if op not in _OPS or wanted is None or _ODD.search(fact):
                 return None
             found.append(Constraint(fact, op, wanted))
     return tuple(found)
@@ -86,6 +88,9 @@ def _wanted(value: Any) -> Scalar | tuple[Scalar, ...] | None:
 
 
 def _scalar(value: Any) -> Scalar | None:
-    if isinstance(value, (bool, str)):
+    if isinstance(value, bool):
         return value
-    return float(value) if isinstance(value, (int, Decimal)) else None
+    if isinstance(value, str):
+        return None if _ODD.search(value) else value
+    number = values.decimal(value)
+    return None if number is None else float(number)
