@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from controlplane.domain.account import Account
-from controlplane.domain.billing import SECOND
+from controlplane.domain.billing import HOUR, SECOND
 from controlplane.domain.credential import ProviderCredential
 from controlplane.domain.errors import FailedPrecondition
 from controlplane.domain.ledger import LedgerKind
@@ -113,7 +113,7 @@ async def test_a_large_market_that_refuses_us_does_not_hide_the_others(lab: Lab)
     lab.core.offers.update("alpha", tuple(replace(first, id=f"alpha-x{n}") for n in range(1100)), lab.clock.now())
     lab.provider.script = [AuthFailed("no entry")]
     lab.work()
-    accepted = await lab.create(requirements=ANY)
+    accepted = await lab.create(requirements=ANY, max_price_nano_per_hour=10**12)
     row = await lab.until(accepted.id, State.RUNNING, within_s=300)
     assert row.provider == "beta"
 
@@ -170,7 +170,7 @@ async def test_two_lone_gaps_in_the_listing_are_no_ghost_of_a_machine_that_answe
         return Listing(True, ())
 
     for listing in (empty, complete, empty):
-        lab.provider.list = listing  # type: ignore[method-assign,assignment]
+        lab.provider.list = listing  # type: ignore[method-assign]
         await lab.sweeper.sweep()
         await asyncio.sleep(60)
     assert lab.instance(accepted.id).state is State.STARTING
@@ -220,3 +220,27 @@ async def test_what_runs_is_charged_while_nobody_can_act_under_its_credential(la
     assert lab.posted(row.id, LedgerKind.CHARGE) >= row.price_nano_per_hour * 500 // 3600
 
 
+@in_virtual_time(meter_interval_s=20.0, hold_window_s=40.0)
+async def test_a_payment_whose_answer_was_lost_is_not_made_twice_while_it_does_not_show_yet(lab: Lab) -> None:
+    lab.provider.capabilities = replace(lab.provider.capabilities, extend=True, listing_delay_s=60.0)
+    offers = tuple(replace(offer, prepaid_s=3600) for offer in lab.provider.catalogue())
+    lab.core.offers.update("alpha", offers, lab.clock.now())
+    paid_at: list[int] = []
+    describe = lab.provider.describe
+
+    async def extend(machine_id: str, seconds: int) -> None:
+        paid_at.append(lab.clock.now())
+        if len(paid_at) == 1:
+            raise ProviderError("the answer was lost, and the money is gone")
+
+    async def late(machine_id: str) -> Machine:
+        machine = await describe(machine_id)
+        shown = sum(at < lab.clock.now() - 30 * SECOND for at in paid_at)
+        return replace(machine, paid_until=(machine.created_at or 0) + (1 + shown) * HOUR)
+
+    lab.provider.extend = extend  # type: ignore[method-assign]
+    lab.provider.describe = late  # type: ignore[method-assign]
+    lab.work()
+    await lab.create(requirements=ANY, reservation_s=int(2.5 * 3600))
+    await asyncio.sleep(1.5 * 3600)
+    assert len(paid_at) == 1

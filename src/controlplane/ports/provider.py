@@ -23,9 +23,10 @@ class ProviderError(Exception):
     The text is for operators' logs; it never holds a secret and never reaches a client.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | None = None, undone: bool = False) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.undone = undone  # provably nothing was done: it never left, or was refused
 
 
 class LaunchMode(StrEnum):
@@ -212,7 +213,8 @@ class Listing:
 class Destruction(StrEnum):
     """What became of a destroy."""
 
-    GONE = "gone"  # the provider confirms that nothing is left and nothing is billed
+    GONE = "gone"  # the provider confirms that nothing is left and nothing is billed: this destroy ended it
+    ABSENT = "absent"  # there was nothing to destroy: it had ended before
     PENDING = "pending"  # under way; ask again
 
 

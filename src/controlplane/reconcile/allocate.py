@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from controlplane.domain import ids as id_forms
 from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance, Wish
@@ -31,6 +33,7 @@ from controlplane.ports.provider import (
     MachineStatus,
     NoFunds,
     Provider,
+    ProviderError,
     RateLimited,
     Rejected,
     Stockout,
@@ -49,9 +52,13 @@ from controlplane.usecases.offerbook import BEING_BOUGHT
 
 LOOKUP_GRACE_S = 1.0  # beyond what the provider's lateness explains, before a missing label counts as "not created"
 RETRY_LIMITED_S = 5.0
+SHUN_S = 10.0  # for how long purchases go elsewhere after a provider could not be asked
+OUT = "at a provider that cannot be asked at the moment"
 MAX_REPEATS = 10  # tries of one offer whose answers were lost
 
 LOST = frozenset({MachineStatus.GONE, MachineStatus.FAILED, MachineStatus.PREEMPTED})
+
+log = structlog.get_logger()
 
 _REPEATABLE = frozenset({Outcome.RATE_LIMITED, Outcome.NOT_CREATED})
 
@@ -104,7 +111,13 @@ async def _try(
     provider = _seller(core, offer.provider, credential)
     assert provider is not None, "_choose takes offers of known providers only"
     # The turn comes before the intent: from the commit on it is milliseconds until the provider hears of it.
-    await admit(core, provider, "launch")
+    try:
+        await admit(core, provider, "launch")
+    except ProviderError as error:
+        log.warning("allocate.provider_out", provider=offer.provider, instance=instance.id, error=str(error))
+        pause_s = error.retry_after_s or SHUN_S
+        core.offers.shun(offer.provider, credential, core.clock.now() + int(pause_s * SECOND))
+        return await tenure.apply(nothing)  # another provider may be next
     number = instance.attempt + 1
     label = id_forms.label(core.deployment_id, instance.id, number)
     replaced = attempts[-1].number if attempts and attempts[-1].outcome is Outcome.NOT_READY else 0
@@ -191,13 +204,12 @@ def _choose(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Ch
         skipped = list(ranking.skipped)
     else:
         named = core.offers.get(wish.offer_id)
-        cap = wish.max_price_nano_per_hour
-        candidates = [named] if named is not None and (cap is None or named.price_nano_per_hour <= cap) else []
+        candidates = [named] if named is not None else []
         skipped = []
     repeats = Counter(a.offer_id for a in attempts if a.outcome is Outcome.NOT_CREATED)
     left, passed = [], dict[str, list[str]]()
     unfit = _unfit(core, instance, attempts)
-    for offer in candidates:
+    for offer in (offer.with_disk(wish.disk_gb) for offer in candidates):
         if why := unfit(offer):
             passed.setdefault(why, []).append(offer.id)
         elif repeats[offer.id] < MAX_REPEATS:
@@ -212,14 +224,19 @@ def _unfit(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Cal
     refused = {a.provider for a in attempts if a.outcome in (Outcome.AUTH_FAILED, Outcome.NO_FUNDS)}
     tried = {a.offer_id for a in attempts if a.outcome not in _REPEATABLE}
     resting = _resting(core, attempts)
+    cap = instance.wish.max_price_nano_per_hour
 
     def unfit(offer: Offer) -> str:
         credential = core.credentials.of(instance.account_id, offer.provider)
         if offer.id in tried:
             return "tried already"
+        if cap is not None and offer.price_nano_per_hour > cap:
+            return "too dear"
         provider = _seller(core, offer.provider, credential)
         if provider is None:
             return f"no credential for {offer.provider}"
+        if core.offers.shunned(offer.provider, credential, core.clock.now()):
+            return OUT
         if why := provider.refuses(_wish_at(provider, instance.wish)):
             return why
         if offer.provider in refused:
@@ -244,9 +261,9 @@ async def _out_of_offers(
     overdue = core.clock.now() - instance.created_at > core.policy.allocate_deadline_s * SECOND
     # A fresh process has not asked the providers yet; a limited one only wants patience.
     waiting = not core.offers.loaded or (bool(attempts) and attempts[-1].outcome is Outcome.RATE_LIMITED)
-    waiting = waiting or any(each.reason == BEING_BOUGHT for each in skipped)
+    waiting = waiting or any(each.reason in (BEING_BOUGHT, OUT) for each in skipped)
     if waiting and not overdue and len(attempts) < core.policy.max_attempts:
-        await tenure.apply(nothing, due_in_s=RETRY_LIMITED_S if attempts else 0.2)
+        await tenure.apply(nothing, due_in_s=RETRY_LIMITED_S if attempts or skipped else 0.2)
         return
     refusals = {Outcome.AUTH_FAILED, Outcome.NO_FUNDS, Outcome.REJECTED}
     if attempts and all(a.outcome in refusals for a in attempts):
@@ -352,7 +369,7 @@ async def _settle(tenure: Tenure, instance: Instance, attempt: Attempt) -> Insta
     listing = await ask(tenure.core, provider, "list", provider.list(instance.label))
     machine = next((m for m in listing.machines if m.label == instance.label), None)
     if machine is not None and machine.status in LOST:
-        return await tenure.apply(lambda rows: _half_made(rows, attempt.number, machine))
+        return await tenure.apply(lambda rows: _half_made(rows, attempt, machine))
     if machine is not None:
         offer = tenure.core.offers.known(attempt.offer_id)
         return await tenure.apply(lambda rows: _adopt(rows, provider, attempt, machine, offer))
@@ -388,14 +405,13 @@ def _adopt(rows: Rows, provider: Provider, attempt: Attempt, machine: Machine, o
     _begin_start(rows, provider, offer)
 
 
-def _half_made(rows: Rows, number: int, machine: Machine) -> None:
-    """Only wreckage was made: it is returned before the next attempt."""
+def _half_made(rows: Rows, attempt: Attempt, machine: Machine) -> None:
+    """Only wreckage was made: it is returned before the next attempt, and costs what it costs until then."""
     if rows.create is not None:
         message = "the machine was left half-made and is being returned"
-        rows.create = rows.create.outcome(number, Outcome.NOT_CREATED, message, rows.now)
-    rows.instance = replace(
-        rows.instance, machine_id=machine.id, machine_at=rows.now, missing_since=None, updated_at=rows.now
-    )
+        rows.create = rows.create.outcome(attempt.number, Outcome.NOT_CREATED, message, rows.now)
+    rows.instance = replace(rows.instance.made(machine.id, attempt.started_at), updated_at=rows.now)
+    metered(rows, machine)
 
 
 async def _return_unusable(tenure: Tenure, instance: Instance) -> Instance | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
 from controlplane.domain.records import replace
 from controlplane.domain.state import State
-from controlplane.ports.provider import Destruction, MachineStatus, Provider
+from controlplane.ports.provider import Destruction, MachineStatus, Provider, ProviderError
 from controlplane.reconcile import endings
 from controlplane.reconcile.asking import admit, ask, destroy, provider_of
 from controlplane.reconcile.metering import metered
@@ -45,18 +46,39 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
     core, capabilities = tenure.core, provider.capabilities
     if not (capabilities.destroy_is_end or capabilities.extend):
         done = await destroy(core, provider, instance.machine_id, grace_s=grace_s)
-        return core.clock.now() if done is Destruction.GONE else None
+        return None if done is Destruction.PENDING else core.clock.now()
     await admit(core, provider, "destroy")
     machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
     gone = machine.status is MachineStatus.GONE
+    sent_at = 0
 
     def seen(rows: Rows) -> None:
+        nonlocal sent_at
         metered(rows, machine)
-        if capabilities.destroy_is_end and not gone:
+        sent_at = rows.now
+        if capabilities.destroy_is_end and not gone and _stands(rows.instance, provider, rows.now):
             rows.instance = replace(rows.instance, destroy_at=rows.now)
 
-    now = await tenure.apply(seen)
+    row = await tenure.apply(seen)
     if gone:
-        return machine.ended_at or now.destroy_at or core.clock.now()
-    done = await ask(core, provider, "destroy", provider.destroy(instance.machine_id, grace_s=grace_s))
-    return now.destroy_at if done is Destruction.GONE else None
+        return machine.ended_at or row.destroy_at or core.clock.now()
+    try:
+        done = await ask(core, provider, "destroy", provider.destroy(instance.machine_id, grace_s=grace_s))
+    except ProviderError as error:
+        if error.undone and row.destroy_at == sent_at:
+            await tenure.apply(_never_mind)
+        raise
+    if done is Destruction.PENDING or not capabilities.destroy_is_end:
+        return None  # where machines are paid in advance, the next look tells what was paid and since when it is gone
+    return sent_at if done is Destruction.GONE else row.destroy_at
+
+
+def _never_mind(rows: Rows) -> None:
+    """The destroy that was about to be sent did nothing."""
+    rows.instance = replace(rows.instance, destroy_at=None)
+
+
+def _stands(row: Instance, provider: Provider, now: int) -> bool:
+    """Whether a machine that still shows proves that the last destroy did not end it: a listing may be that late."""
+    late = int(provider.capabilities.listing_delay_s * SECOND)
+    return row.destroy_at is None or now - row.destroy_at > late

@@ -112,7 +112,7 @@ def _adopted(
     assert parsed is not None, "only labels of ours become strays"
     _, instance_id, attempt = parsed
     made_at = min(machine.created_at or row.first_seen_at, tx.now)
-    price = row.price_nano_per_hour
+    price = machine.price_nano_per_hour or row.price_nano_per_hour
     bought = Attempt(
         attempt, "", provider.name, price, account.currency, made_at, Outcome.CREATED, "adopted", ended_at=tx.now
     )

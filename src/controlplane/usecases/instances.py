@@ -191,8 +191,8 @@ def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, in
             )  # fmt: skip
         disk = _check_disk(core, wish, affordable)
         caps = [c for c in (cap, wish.requirements.max_price_nano_per_hour) if c is not None]
-        dearest = max(o.price_nano_per_hour for o in affordable)
-        return min(caps, default=dearest), disk, affordable[0]
+        priced = [offer.with_disk(disk) for offer in affordable]
+        return min(caps, default=max(o.price_nano_per_hour for o in priced)), disk, priced[0]
     offer = core.offers.get(wish.offer_id)
     if offer is None or offer.currency != currency:
         raise not_found("offer", wish.offer_id)
@@ -200,13 +200,15 @@ def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, in
         raise FailedPrecondition(
             f"offer {offer.id} cannot run template {template.id}: {why}", reason="NO_MATCHING_OFFER", offer_id=offer.id
         )
+    disk = _check_disk(core, wish, [offer])
+    offer = offer.with_disk(disk)
     if cap is not None and offer.price_nano_per_hour > cap:
         raise FailedPrecondition(
             f"offer {offer.id} costs {text(offer.price_nano_per_hour, currency)} per hour, "
             f"more than max_price_per_hour {text(cap, currency)}",
             reason="OFFER_TOO_DEAR", offer_id=offer.id, price=offer.price_nano_per_hour, max_price=cap,
         )  # fmt: skip
-    return offer.price_nano_per_hour if cap is None else cap, _check_disk(core, wish, [offer]), offer
+    return offer.price_nano_per_hour if cap is None else cap, disk, offer
 
 
 def _check_disk(core: Core, wish: CreateInstance, offers: list[Offer]) -> int:

@@ -59,6 +59,7 @@ class OfferBook:
         self._damage: tuple[OfferIndex, int, Damage] | None = None
         self._claims: Counter[str] = Counter()
         self._tried: dict[str, Offer] = {}
+        self._shunned: dict[tuple[str, str], int] = {}
         self._building = asyncio.Lock()
 
     @property
@@ -201,6 +202,14 @@ class OfferBook:
         self._claims[offer_id] -= 1
         if self._claims[offer_id] <= 0:
             del self._claims[offer_id]
+
+    def shun(self, provider: str, credential_id: str, until: int) -> None:
+        """The provider cannot be asked under that credential: purchases go elsewhere until then."""
+        self._shunned[provider, credential_id] = until
+
+    def shunned(self, provider: str, credential_id: str, now: int) -> bool:
+        """Whether it is of no use to ask the provider now."""
+        return self._shunned.get((provider, credential_id), 0) > now
 
     def update_templates(self, provider: str, templates: tuple[Template, ...]) -> None:
         """Replace a provider's templates."""

@@ -20,7 +20,16 @@ from controlplane.adapters.providers.tensordock import TensordockProvider, Tenso
 from controlplane.adapters.providers.vastai import VastaiProvider
 from controlplane.adapters.providers.vastai.templates import template_of
 from controlplane.ports.meter import NoMeter
-from controlplane.ports.provider import AuthFailed, Created, LaunchSpec, Listing, ProviderError, Stockout
+from controlplane.ports.provider import (
+    Ambiguous,
+    AuthFailed,
+    Created,
+    LaunchSpec,
+    Listing,
+    ProviderError,
+    RateLimited,
+    Stockout,
+)
 from tests.simulation.world import VirtualClock
 from tests.support.fakes import FakeClock
 from tests.support.scripted import Scripted, reply
@@ -251,3 +260,35 @@ def test_a_large_list_inside_envelopes_does_not_hold_up_the_loop() -> None:
         return turns
 
     assert asyncio.run(body()) >= 20
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 422])
+def test_a_refused_search_says_of_no_offer_that_it_is_sold_out(status: int) -> None:
+    async def body(provider: VastaiProvider, _: VirtualClock) -> Any:
+        return await provider.launch(spec())
+
+    refusal = answer({"success": False, "error": "deprecated_endpoint", "msg": "use another"}, status)
+    assert isinstance(with_provider(market(**{BUNDLES: lambda _: refusal}), body), RateLimited)
+
+
+def test_a_purchase_that_a_gateway_forbids_is_not_sent_again_with_the_other_credential() -> None:
+    async def body() -> tuple[Any, int]:
+        question = "POST /api/v2/instances"
+        script = Scripted({
+            "GET /api/v2/locations": reply(tensordock.LOCATIONS), question: reply("<html>blocked</html>", 403),
+        })  # fmt: skip
+        settings = TensordockSettings("token", "authorization-id", "http://tensordock.test/api/v2")
+        provider = TensordockProvider(settings, FakeClock(), NoMeter(), script)
+        shown = next(shown for shown in await provider.offers() if shown.id == tensordock.OFFER)
+        got = await provider.launch(LaunchSpec("l", shown, (), "ssh-ed25519 AAAA", 0))
+        return got, len(script.asked(question))
+
+    got, sent = asyncio.run(body())
+    assert isinstance(got, Ambiguous)
+    assert sent == 1
+
+
+def test_flags_without_end_are_not_split() -> None:
+    template = template_of({"hash_id": "h", "image": "i", "env": "-e A=1 " * 10_000})
+    assert template is not None
+    assert template.env == {}

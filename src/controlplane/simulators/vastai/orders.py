@@ -14,6 +14,7 @@ from controlplane.simulators.vastai.errors import error
 LEAST_DISK_GB = 8.0
 _DEFAULT_DISK_GB = 10.0
 _LONGEST_IMAGE, _LONGEST_LABEL, _LONGEST_START = 1024, 256, 4096
+_MOST_DISK_GB = 1_000_000.0
 _MOST_PORTS = 64
 _LEAST_PRICE, _MOST_PRICE = 0.001, 128.0
 _RUNTYPE = re.compile(
@@ -71,7 +72,8 @@ def _price(value: Any) -> int | None:
 def _disk(value: Any) -> float:
     disk_gb = _DEFAULT_DISK_GB if value is None else value
     is_number = isinstance(disk_gb, int | float) and not isinstance(disk_gb, bool)
-    _need(is_number and disk_gb >= LEAST_DISK_GB, f"disk: at least {LEAST_DISK_GB:g} GB")
+    fits = is_number and LEAST_DISK_GB <= disk_gb <= _MOST_DISK_GB
+    _need(fits, f"disk: at least {LEAST_DISK_GB:g} GB, and no more than a host could have")
     return float(disk_gb)
 
 

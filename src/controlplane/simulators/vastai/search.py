@@ -19,6 +19,7 @@ _DEFAULT_LIMIT = 64  # without one "only a small page" comes; how small is not d
 _DEFAULT_STORAGE_GB = 5.0
 _DEFAULTS = {"verified": {"eq": True}, "rentable": {"eq": True}, "rented": {"eq": False}}
 _DAY_S = 86_400
+_MOST = 1e9  # of anything asked for
 _TYPES = {"on-demand": False, "ondemand": False, "reserved": False, "bid": True, "interruptible": True}
 
 
@@ -115,7 +116,7 @@ def _number(query: Mapping[str, Any], name: str, default: float) -> float:
         number = float(query.get(name) or default)
     except (TypeError, ValueError):
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= _MOST:
         raise BadFilter(f"{name} must be a number")
     return number
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from controlplane.adapters.providers.http import Answer
-from controlplane.adapters.providers.http.outcomes import refused
+from controlplane.adapters.providers.http import Answer, Refused
+from controlplane.adapters.providers.http.outcomes import not_bought, refused
 from controlplane.adapters.providers.http.values import decimal, identifier, natural, price
 from controlplane.adapters.providers.ionet import envelope
 from controlplane.adapters.providers.ionet.hardware import Order
@@ -29,6 +29,7 @@ _STOCK_WORDS = (
     "replicas",
 )  # fmt: skip
 _ANYWHERE = ["0.0.0.0/0"]
+_NOT_SOLD = frozenset({400, 404, 409, 410, 422})  # of a quote: this is not, or no more, to be had like that
 
 
 def refusal(wish: Wish | LaunchSpec) -> str:
@@ -69,6 +70,13 @@ def quoted(quote: dict[str, Any]) -> int | None:
     """Nano-dollars per hour; None if the quote names no price."""
     total = decimal(quote.get("total_cost_usdc"))
     return price(total / HOURS) if total is not None else None
+
+
+def unquoted(error: ProviderError) -> LaunchOutcome:
+    """Of a launch whose quote failed. A quote is about one offer: where it is refused, the offer is gone."""
+    if isinstance(error, Refused) and error.status in _NOT_SOLD:
+        return Stockout("io.net does not sell it any more")
+    return not_bought(error)
 
 
 def unacceptable(quote: dict[str, Any], most_nano: int | None) -> LaunchOutcome | None:

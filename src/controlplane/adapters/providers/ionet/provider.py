@@ -145,7 +145,7 @@ class IonetProvider(Provider):
             answer = await self._get("read", "/price", launching.price_query(order), deadline_s=_QUOTE_S)
             quote = envelope.data(answer)
         except ProviderError as error:
-            return not_bought(error)
+            return launching.unquoted(error)
         if refusal := launching.unacceptable(quote, spec.max_price_nano_per_hour):
             return refusal
         sent_at = self._clock.now()

@@ -16,7 +16,7 @@ from controlplane.adapters.providers.http import (
     Recent,
     Refused,
 )
-from controlplane.adapters.providers.http.newborns import Newborns
+from controlplane.adapters.providers.http.newborns import Ended, Newborns
 from controlplane.adapters.providers.http.outcomes import not_bought
 from controlplane.adapters.providers.http.values import identifier, text
 from controlplane.adapters.providers.tensordock import launching, machines, placements
@@ -48,6 +48,7 @@ from controlplane.ports.provider import (
 _CREATE_S = 90.0  # creates were seen hanging for more than a minute
 _CHECK_S = 20.0  # of the price, before the purchase
 _LOCATIONS_FRESH_S = 10.0
+_PRICE_FRESH_S = 2.0  # of what a purchase is checked against
 _MACHINES_FRESH_S = 4.0
 _UNKNOWN_FOR_S = 30.0  # a new machine may be missing; for how long is not documented
 _RATES = {
@@ -91,6 +92,7 @@ class TensordockProvider(Provider):
         self._placements = Recent(self._fetch_placements, _LOCATIONS_FRESH_S, clock)
         self._machines = Recent(self._fetch_machines, _MACHINES_FRESH_S, clock)
         self._newborns = Newborns(clock, _UNKNOWN_FOR_S)
+        self._ended = Ended()
         self._endpoints: dict[str, SshEndpoint] = {}  # of running machines; not every list tells them
 
     async def offers(self) -> tuple[Offer, ...]:
@@ -98,8 +100,11 @@ class TensordockProvider(Provider):
         return tuple(placement.offer for placement in (await self._placements.get()).values())
 
     async def admit(self, call: str) -> None:
-        """See `Provider.admit`."""
+        """See `Provider.admit`. What the launch will be checked against is looked up here: from the intent on nothing
+        comes before the purchase, whose moment the bill begins with, as TensorDock tells none."""
         await self.client.admit(call, probing=call == "destroy")
+        if call == "launch":
+            await self._placements.get(_PRICE_FRESH_S)
 
     def refuses(self, wish: Wish) -> str:
         """See `Provider.refuses`."""
@@ -137,6 +142,8 @@ class TensordockProvider(Provider):
     async def describe(self, machine_id: str) -> Machine:
         """See `Provider.describe`. Answered from one list for all who ask, but for an address that it lacks and for
         machines that it does not show."""
+        if machine_id in self._ended:  # a list goes on showing it for a while
+            return Machine(machine_id, "", MachineStatus.GONE)
         found = await self._machines.get()
         machine = next((m for m in found if m is not None and m.id == machine_id), None)
         if machine is not None:
@@ -153,13 +160,15 @@ class TensordockProvider(Provider):
         answer = await self._access.request(
             "destroy", "DELETE", _path(machine_id), admitted=True, probing=True
         )
-        if not _is_absent(answer):
+        absent = _is_absent(answer)
+        if not absent:
             _check(answer)
         # Deleted means deleted once it cannot be found.
         if (await self._look(machine_id, probing=True)).status is not MachineStatus.GONE:
             return Destruction.PENDING
         self._endpoints.pop(machine_id, None)
-        return Destruction.GONE
+        self._ended.add(machine_id)
+        return Destruction.ABSENT if absent else Destruction.GONE
 
     async def close(self) -> None:
         """See `Provider.close`."""

@@ -133,7 +133,7 @@ class VastaiProvider(Provider):
             "destroy", "DELETE", wire.instance_path(_checked(machine_id)), admitted=True, probing=True
         )
         if wire.is_absent(answer):
-            return Destruction.GONE
+            return Destruction.ABSENT
         if wire.well_formed(answer).get("success") is not True:
             raise NotUnderstood("an answer to a destroy that tells no success")
         return Destruction.GONE

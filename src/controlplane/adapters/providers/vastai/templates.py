@@ -16,6 +16,7 @@ from controlplane.domain.template import Constraint, Scalar, Template
 _OPS = frozenset({"eq", "neq", "gt", "gte", "lt", "lte", "in", "notin"})
 _MOST_ON_START = 4096
 _MOST_DISK_GB = 1 << 20
+_MOST_FLAGS = 16_384  # characters; splitting them as a shell does is slow
 _ODD = re.compile("[\0\ud800-\udfff]")  # zero bytes and half characters: no store takes them, nor does the wire
 _PORT = re.compile(r"(?:[\d.]+:)?(?:\d+:)?(\d{1,5})(?:/tcp)?\Z")
 
@@ -68,7 +69,7 @@ def flags_of(text: Any) -> tuple[dict[str, str], tuple[int, ...]]:
     env: dict[str, str] = {}
     ports: list[int] = []
     try:
-        words = shlex.split(text) if isinstance(text, str) else []
+        words = shlex.split(text) if isinstance(text, str) and len(text) <= _MOST_FLAGS else []
     except ValueError:
         words = text.split()
     for flag, value in pairwise(words):
