@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from controlplane.settings import Settings, SettingsError
@@ -13,8 +15,9 @@ from controlplane.settings import Settings, SettingsError
     ["", "nonsense", "ftp://host", "//host", "http://", "http://[", "http://host:port", "https://:443", "http://a b"],
 )
 def test_a_marketplace_is_at_a_url(name: str, value: str) -> None:
+    wrong: dict[str, Any] = {name: value}
     with pytest.raises(SettingsError) as refused:
-        Settings.load(**{name: value})
+        Settings.load(**wrong)
     assert str(refused.value) == (f"setting {name}: must begin with http:// or https:// and name a host; got {value!r}")
 
 

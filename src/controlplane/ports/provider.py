@@ -197,7 +197,7 @@ class Machine:
     standby_nano_per_hour: int | None = None  # what it costs while it does not run
     running_s: float | None = None
     paid_until: int | None = None
-    paid_nano: int | None = None  # in advance, in all, refunds taken off
+    billed_nano: int | None = None  # in all, refunds taken off, where that is told at once
     expires_at: int | None = None  # when the provider will end it, whatever we do
     ended_at: int | None = None  # GONE: since when
 
@@ -292,6 +292,12 @@ class Provider(Protocol):
         """Pay for that much more in advance; sent once. What came of it shows in `describe().paid_until`. Raises
         ProviderError where `capabilities.extend` is false."""
         raise ProviderError(f"{self.name} is not paid in advance")
+
+    async def bill(self, machine_id: str, since: int) -> int | None:
+        """What the provider took for a machine that was made at `since` and has ended, in nano-units, as far as it has
+        told by now; None where it does not tell. Asked where the last look failed, and what the machine did after it is
+        not known."""
+        return None
 
     async def templates(self) -> tuple[Template, ...]:
         """The provider's own templates; empty where `capabilities.templates` is false."""

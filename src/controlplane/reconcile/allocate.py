@@ -8,7 +8,7 @@ late enough, lets the next attempt begin.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -92,7 +92,7 @@ async def _try_next(tenure: Tenure, instance: Instance, operation: Operation | N
     attempts = operation.attempts if operation else ()
     choice = _choose(core, instance, attempts)
     if choice.offer is None:
-        await _out_of_offers(tenure, instance, attempts, choice.skipped)
+        await _out_of_offers(tenure, instance, attempts, choice)
         return None
     offer = choice.offer
     core.offers.claim(offer.id)
@@ -185,6 +185,7 @@ class Choice:
 
     offer: Offer | None
     skipped: tuple[SkippedOffers, ...] = ()
+    waiting: bool = False  # for what has to be known first
 
 
 def _choose(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Choice:
@@ -195,11 +196,13 @@ def _choose(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Ch
     """
     if len(attempts) >= core.policy.max_attempts:
         return Choice(None)
-    wish = instance.wish
+    wish, shut = instance.wish, _shut(core, instance, attempts)
     if wish.requirements is not None:
         template = core.offers.template(wish.template) if wish.template else None
+        if wish.template and template is None:
+            return Choice(None, waiting=True)  # a fresh process has not read them yet
         cap, now = wish.max_price_nano_per_hour, core.clock.now()
-        ranking = core.offers.ranked(wish.requirements, instance.currency, now, cap, template)
+        ranking = core.offers.ranked(wish.requirements, instance.currency, now, cap, template, shut)
         candidates = [candidate.offer for candidate in ranking.candidates]
         skipped = list(ranking.skipped)
     else:
@@ -208,7 +211,7 @@ def _choose(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Ch
         skipped = []
     repeats = Counter(a.offer_id for a in attempts if a.outcome is Outcome.NOT_CREATED)
     left, passed = [], dict[str, list[str]]()
-    unfit = _unfit(core, instance, attempts)
+    unfit = _unfit(core, instance, attempts, shut)
     for offer in (offer.with_disk(wish.disk_gb) for offer in candidates):
         if why := unfit(offer):
             passed.setdefault(why, []).append(offer.id)
@@ -219,33 +222,50 @@ def _choose(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Ch
     return Choice(min(left, key=lambda o: repeats[o.id], default=None), tuple(skipped))
 
 
-def _unfit(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Callable[[Offer], str]:
+def _unfit(
+    core: Core, instance: Instance, attempts: tuple[Attempt, ...], shut: Mapping[str, str]
+) -> Callable[[Offer], str]:
     """Tells why an offer on the market is not for this instance now; empty when it is."""
-    refused = {a.provider for a in attempts if a.outcome in (Outcome.AUTH_FAILED, Outcome.NO_FUNDS)}
     tried = {a.offer_id for a in attempts if a.outcome not in _REPEATABLE}
-    resting = _resting(core, attempts)
     cap = instance.wish.max_price_nano_per_hour
 
     def unfit(offer: Offer) -> str:
-        credential = core.credentials.of(instance.account_id, offer.provider)
         if offer.id in tried:
             return "tried already"
         if cap is not None and offer.price_nano_per_hour > cap:
             return "too dear"
-        provider = _seller(core, offer.provider, credential)
-        if provider is None:
-            return f"no credential for {offer.provider}"
-        if core.offers.shunned(offer.provider, credential, core.clock.now()):
-            return OUT
-        if why := provider.refuses(_wish_at(provider, instance.wish)):
-            return why
-        if offer.provider in refused:
-            return f"{offer.provider} refused the credential or its account cannot pay"
-        if offer.provider in resting:
-            return f"{offer.provider} asked to come back later"
-        return "of another host" if offer.host_id not in ("", core.host_id) else ""
+        return shut.get(offer.provider) or ("of another host" if offer.host_id not in ("", core.host_id) else "")
 
     return unfit
+
+
+def _shut(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> dict[str, str]:
+    """Providers that are no use to this instance now, whatever they offer, and why."""
+    refused = {a.provider for a in attempts if a.outcome in (Outcome.AUTH_FAILED, Outcome.NO_FUNDS)}
+    resting = _resting(core, attempts)
+
+    def why(name: str) -> str:
+        credential = core.credentials.of(instance.account_id, name)
+        provider = _seller(core, name, credential)
+        if provider is None:
+            return f"no credential for {name}"
+        if core.offers.shunned(name, credential, core.clock.now()):
+            return OUT
+        if name in refused:
+            return f"{name} refused the credential or its account cannot pay"
+        if name in resting:
+            return f"{name} asked to come back later"
+        return provider.refuses(_wish_at(provider, instance.wish))
+
+    return {name: reason for name in core.offers.providers if (reason := why(name))}
+
+
+def _unheard(core: Core, instance: Instance) -> bool:
+    """Whether a market at which the account can buy was not seen yet: a fresh process has not asked all of them."""
+    own = {name for name in core.credentials.marketplaces if core.credentials.of(instance.account_id, name)}
+    requirements = instance.wish.requirements
+    wanted = frozenset(requirements.providers) if requirements is not None else frozenset()
+    return any(name not in core.offers.providers for name in own | set(core.providers) if not wanted or name in wanted)
 
 
 def _resting(core: Core, attempts: tuple[Attempt, ...]) -> set[str]:
@@ -254,16 +274,15 @@ def _resting(core: Core, attempts: tuple[Attempt, ...]) -> set[str]:
     return {a.provider for a in attempts if a.outcome is Outcome.RATE_LIMITED and (a.ended_at or 0) > since}
 
 
-async def _out_of_offers(
-    tenure: Tenure, instance: Instance, attempts: tuple[Attempt, ...], skipped: tuple[SkippedOffers, ...]
-) -> None:
-    core = tenure.core
+async def _out_of_offers(tenure: Tenure, instance: Instance, attempts: tuple[Attempt, ...], choice: Choice) -> None:
+    core, skipped = tenure.core, choice.skipped
     overdue = core.clock.now() - instance.created_at > core.policy.allocate_deadline_s * SECOND
     # A fresh process has not asked the providers yet; a limited one only wants patience.
-    waiting = not core.offers.loaded or (bool(attempts) and attempts[-1].outcome is Outcome.RATE_LIMITED)
+    waiting = choice.waiting or _unheard(core, instance) or bool(_resting(core, attempts))
     waiting = waiting or any(each.reason in (BEING_BOUGHT, OUT) for each in skipped)
     if waiting and not overdue and len(attempts) < core.policy.max_attempts:
-        await tenure.apply(nothing, due_in_s=RETRY_LIMITED_S if attempts or skipped else 0.2)
+        age_s = (core.clock.now() - instance.created_at) / SECOND
+        await tenure.apply(nothing, due_in_s=min(RETRY_LIMITED_S, max(0.2, age_s / 10)))
         return
     refusals = {Outcome.AUTH_FAILED, Outcome.NO_FUNDS, Outcome.REJECTED}
     if attempts and all(a.outcome in refusals for a in attempts):

@@ -47,7 +47,7 @@ async def start(tenure: Tenure, instance: Instance) -> None:
         row = rows.instance
         # The first host key met is the one that must answer until the end.
         rows.instance = replace(
-            row, seen_at=rows.now, ssh_host_key=row.ssh_host_key or ready.host_key,
+            row, seen_at=rows.now, missing_since=None, ssh_host_key=row.ssh_host_key or ready.host_key,
             refused_at=(row.refused_at or rows.now) if ready.refused else None,
         )  # fmt: skip
         if hopeless(rows.instance, provider, ready, rows.now):
@@ -120,7 +120,8 @@ def _running(rows: Rows, core: Core, machine: Machine, way: SshEndpoint | None, 
     rows.instance = replace(
         rows.instance.to(State.RUNNING, rows.now).reservation_begun(),
         ssh_host=way.host, ssh_port=way.port, ssh_user=way.user, ssh_host_key=ready.host_key or way.host_key,
-        model_url=machine.model_url or machine.jupyter_url, seen_at=rows.now, refused_at=None,
+        model_url=machine.model_url or machine.jupyter_url, seen_at=rows.now, missing_since=None,
+        refused_at=None,
     )  # fmt: skip
     if rows.create is not None:
         rows.create = rows.create.enter("ready", rows.now).finish(OperationState.SUCCEEDED, rows.now)

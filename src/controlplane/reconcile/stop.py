@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
 from controlplane.domain.records import replace
 from controlplane.domain.state import State
-from controlplane.ports.provider import Destruction, MachineStatus, Provider, ProviderError
+from controlplane.ports.provider import Destruction, Machine, MachineStatus, Provider, ProviderError
 from controlplane.reconcile import endings
 from controlplane.reconcile.asking import admit, ask, destroy, provider_of
 from controlplane.reconcile.metering import metered
@@ -48,37 +50,65 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
         done = await destroy(core, provider, instance.machine_id, grace_s=grace_s)
         return None if done is Destruction.PENDING else core.clock.now()
     await admit(core, provider, "destroy")
-    machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
-    gone = machine.status is MachineStatus.GONE
+    machine: Machine | None = None
+    with contextlib.suppress(ProviderError):  # one that cannot be looked at is destroyed all the same
+        machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
+    if machine is not None and machine.status is MachineStatus.GONE:
+        row = await tenure.apply(lambda rows: metered(rows, machine))
+        gone_at = machine.ended_at or row.destroy_at or core.clock.now()
+        return await _settled(tenure, provider, row, machine, gone_at)
     sent_at = 0
 
-    def seen(rows: Rows) -> None:
+    def about_to(rows: Rows) -> None:
         nonlocal sent_at
-        metered(rows, machine)
         sent_at = rows.now
-        if capabilities.destroy_is_end and not gone and _stands(rows.instance, provider, rows.now):
+        if machine is not None:
+            metered(rows, machine)
+        if capabilities.destroy_is_end and not _may_have_ended(rows.instance, provider, machine, rows.now):
             rows.instance = replace(rows.instance, destroy_at=rows.now)
 
-    row = await tenure.apply(seen)
-    if gone:
-        return machine.ended_at or row.destroy_at or core.clock.now()
+    row = await tenure.apply(about_to)
     try:
         done = await ask(core, provider, "destroy", provider.destroy(instance.machine_id, grace_s=grace_s))
     except ProviderError as error:
         if error.undone and row.destroy_at == sent_at:
-            await tenure.apply(_never_mind)
+            await tenure.apply(lambda rows: _sent(rows, None))
         raise
-    if done is Destruction.PENDING or not capabilities.destroy_is_end:
+    if not capabilities.destroy_is_end:
         return None  # where machines are paid in advance, the next look tells what was paid and since when it is gone
-    return sent_at if done is Destruction.GONE else row.destroy_at
+    if done is Destruction.PENDING:
+        await tenure.apply(lambda rows: _sent(rows, sent_at))  # accepted: this is the one that ends it
+        return None
+    gone_at = sent_at if done is Destruction.GONE else row.destroy_at or sent_at
+    return await _settled(tenure, provider, row, machine, gone_at)
 
 
-def _never_mind(rows: Rows) -> None:
-    """The destroy that was about to be sent did nothing."""
-    rows.instance = replace(rows.instance, destroy_at=None)
+async def _settled(tenure: Tenure, provider: Provider, row: Instance, machine: Machine | None, gone_at: int) -> int:
+    """Since when it is gone. What a machine did after the last look at it, only the provider's own bill can tell."""
+    if machine is not None and machine.status is not MachineStatus.GONE:
+        return gone_at
+    billed: int | None = None
+    with contextlib.suppress(ProviderError):  # then it is what was seen
+        billed = await ask(tenure.core, provider, "bill", provider.bill(row.machine_id, row.machine_at or gone_at))
+
+    def told(rows: Rows) -> None:
+        meter = rows.instance.meter
+        if meter is not None and billed is not None and billed > meter.total(gone_at):
+            rows.instance = replace(rows.instance, meter=replace(meter, billed_nano=billed))
+
+    if billed is not None:
+        await tenure.apply(told)
+    return gone_at
 
 
-def _stands(row: Instance, provider: Provider, now: int) -> bool:
-    """Whether a machine that still shows proves that the last destroy did not end it: a listing may be that late."""
-    late = int(provider.capabilities.listing_delay_s * SECOND)
-    return row.destroy_at is None or now - row.destroy_at > late
+def _sent(rows: Rows, at: int | None) -> None:
+    """With the moment of the destroy that ends it; None: the one that was about to be sent did nothing."""
+    rows.instance = replace(rows.instance, destroy_at=at)
+
+
+def _may_have_ended(row: Instance, provider: Provider, machine: Machine | None, now: int) -> bool:
+    """Whether the last destroy, whose answer was lost, may have worked: nobody knows, or the machine still shows and a
+    listing may be that late."""
+    if row.destroy_at is None:
+        return False
+    return machine is None or now - row.destroy_at <= int(provider.capabilities.listing_delay_s * SECOND)

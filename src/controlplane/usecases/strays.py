@@ -30,6 +30,12 @@ async def adopt(core: Core, id: str, account_id: str) -> StrayMachine:
         account = tx.get(Account, account_id)
         if account is None:
             raise not_found("account", account_id)
+        held = core.credentials.get(row.credential_id)
+        if held is not None and held.account_id != account_id:
+            raise FailedPrecondition(
+                f"stray {id} runs under a credential of account {held.account_id}, which pays for it",
+                resource="stray", id=id, state=row.kind.value,
+            )  # fmt: skip
         validation.check_open(account)
         if account.currency != CURRENCY:
             raise FailedPrecondition(

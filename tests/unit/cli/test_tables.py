@@ -99,7 +99,7 @@ def test_what_is_kept_whole_gives_way_last_and_no_column_vanishes() -> None:
     assert column_widths(natural, whole, 100) == natural
     assert column_widths(natural, whole, 70) == [40, 18, 8]
     assert column_widths(natural, whole, 50) == [28, 10, 8]
-    assert column_widths(natural, whole, 20) == [6, 5, 5]
+    assert column_widths(natural, whole, 20) == [5, 5, 5]
     assert column_widths(natural, whole, 1) == [1, 1, 1]
     assert column_widths([], [], 80) == []
     for room in range(7, 120):

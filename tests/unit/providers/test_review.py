@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from dataclasses import replace
 from decimal import Decimal
@@ -19,6 +20,7 @@ from controlplane.adapters.providers.ionet.machines import endpoint
 from controlplane.adapters.providers.tensordock import TensordockProvider, TensordockSettings
 from controlplane.adapters.providers.vastai import VastaiProvider
 from controlplane.adapters.providers.vastai.templates import template_of
+from controlplane.adapters.system import SystemClock
 from controlplane.ports.meter import NoMeter
 from controlplane.ports.provider import (
     Ambiguous,
@@ -111,7 +113,7 @@ def test_what_was_paid_stays_a_sum_that_a_ledger_can_hold() -> None:
         f"GET {IONET}/deployment/d1": reply({"data": details}), f"GET {IONET}/deployment/d1/vms": reply({}, 404),
     })  # fmt: skip
     provider = IonetProvider(IonetSettings("key", "http://ionet.test"), FakeClock(), NoMeter(), script)
-    assert asyncio.run(provider.describe("d1")).paid_nano is None
+    assert asyncio.run(provider.describe("d1")).billed_nano is None
 
 
 # Limits
@@ -292,3 +294,41 @@ def test_flags_without_end_are_not_split() -> None:
     template = template_of({"hash_id": "h", "image": "i", "env": "-e A=1 " * 10_000})
     assert template is not None
     assert template.env == {}
+
+
+# What is sent once
+
+
+def test_what_is_sent_once_has_its_own_connection_and_follows_nobody() -> None:
+    connections, lines = 0, []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                lines.append(head.split(b"\r\n")[0])
+                status = b"307 Moved" if b"/moved" in lines[-1] else b"200 OK"
+                writer.write(b"HTTP/1.1 " + status + b"\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async def body() -> list[int]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        client = MarketplaceClient(
+            "market", url, headers={"x-api-key": "key-from-a-file\n"}, rates={}, secrets=(), clock=SystemClock(),
+            meter=NoMeter(),
+        )  # fmt: skip
+        found = [(await client.request("call", "PUT", path)).status for path in ("/a", "/moved", "/b")]
+        await client.close()
+        server.close()
+        await server.wait_closed()
+        return found
+
+    assert asyncio.run(body()) == [200, 307, 200]
+    assert connections == 3
+    assert lines == [b"PUT /a HTTP/1.1", b"PUT /moved HTTP/1.1", b"PUT /b HTTP/1.1"]
+
+
+def test_a_key_with_a_line_break_is_redacted() -> None:
+    assert "key-from-a-file" not in Redactor(("key-from-a-file\n",)).line("bad key key-from-a-file given")

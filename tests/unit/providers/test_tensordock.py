@@ -380,7 +380,9 @@ async def test_a_destroy_ends_when_the_machine_cannot_be_found() -> None:
 async def test_a_destroy_of_what_was_never_met_waits_until_it_cannot_be_new() -> None:
     gone, clock = reply({"error": "not found"}, 404), FakeClock()
     provider = _provider(_script(delete=gone, get=gone), clock=clock)
-    assert await provider.destroy(MACHINE, grace_s=0) is Destruction.PENDING
+    with pytest.raises(ProviderError) as unknown:
+        await provider.destroy(MACHINE, grace_s=0)
+    assert unknown.value.undone
     clock.advance(31)
     assert await provider.destroy(MACHINE, grace_s=0) is Destruction.ABSENT
 

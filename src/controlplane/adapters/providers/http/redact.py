@@ -18,7 +18,8 @@ class Redactor:
     """Makes a provider's words fit for a log line. `secrets` are replaced wherever they stand."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = tuple(sorted((s for s in secrets if len(s) >= 4), key=len, reverse=True))
+        known = (secret.strip() for secret in secrets)
+        self._secrets = tuple(sorted((secret for secret in known if len(secret) >= 4), key=len, reverse=True))
 
     def line(self, text: str) -> str:
         """One short line without secrets, credentials in URLs, markup or control characters."""

@@ -78,7 +78,7 @@ def full(seen: Row, details: dict[str, Any], ssh: SshEndpoint | None) -> Machine
     return Machine(
         seen.id, seen.label, seen.status, ssh=ssh, message=machine.message, created_at=created,
         price_nano_per_hour=price(paid / hours) if paid is not None and hours == HOURS else None,
-        paid_nano=nano(paid) if paid is not None and 0 <= paid <= _MOST_PAID else None,
+        billed_nano=nano(paid) if paid is not None and 0 <= paid <= _MOST_PAID else None,
         paid_until=created + hours * _HOUR_US if created is not None and hours else None,
         expires_at=begun + hours * _HOUR_US if begun is not None and hours else None,
         ended_at=None if live else instant(details.get("finished_at")),

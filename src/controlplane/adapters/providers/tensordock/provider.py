@@ -157,14 +157,14 @@ class TensordockProvider(Provider):
 
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         """See `Provider.destroy`. TensorDock knows no grace."""
-        answer = await self._access.request(
-            "destroy", "DELETE", _path(machine_id), admitted=True, probing=True
-        )
+        answer = await self._access.request("destroy", "DELETE", _path(machine_id), admitted=True, probing=True)
         absent = _is_absent(answer)
         if not absent:
             _check(answer)
         # Deleted means deleted once it cannot be found.
         if (await self._look(machine_id, probing=True)).status is not MachineStatus.GONE:
+            if absent:
+                raise ProviderError("TensorDock does not know the machine, and may only not know it yet", undone=True)
             return Destruction.PENDING
         self._endpoints.pop(machine_id, None)
         self._ended.add(machine_id)

@@ -14,7 +14,7 @@ from controlplane.adapters.providers.http import (
     Recent,
     outcomes,
 )
-from controlplane.adapters.providers.vastai import launching, logs, offers, wire
+from controlplane.adapters.providers.vastai import charges, launching, logs, offers, wire
 from controlplane.adapters.providers.vastai.purchase import PriceCheck, Purchase
 from controlplane.adapters.providers.vastai.roster import LISTING_S, Roster
 from controlplane.adapters.providers.vastai.settings import VastaiSettings
@@ -137,6 +137,11 @@ class VastaiProvider(Provider):
         if wire.well_formed(answer).get("success") is not True:
             raise NotUnderstood("an answer to a destroy that tells no success")
         return Destruction.GONE
+
+    async def bill(self, machine_id: str, since: int) -> int | None:
+        """See `Provider.bill`."""
+        now_s = self._clock.now() // 1_000_000
+        return await charges.total(self.client, _checked(machine_id), since // 1_000_000, now_s)
 
     async def templates(self) -> tuple[Template, ...]:
         """See `Provider.templates`: those that the vendor recommends."""

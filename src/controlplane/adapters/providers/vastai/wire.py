@@ -37,6 +37,7 @@ RATES = {
     "offers": Rate(pool="search"),
     "price": Rate(pool="search", urgent=True),
     "templates": Rate(interval_s=3.0),
+    "charges": Rate(interval_s=1.0),
     "logs": Rate(interval_s=1.5),  # not documented; that of running a command, which it is a form of
 }
 
