@@ -49,7 +49,6 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
     if not (capabilities.destroy_is_end or capabilities.extend):
         done = await destroy(core, provider, instance.machine_id, grace_s=grace_s)
         return None if done is Destruction.PENDING else core.clock.now()
-    await admit(core, provider, "destroy")
     machine: Machine | None = None
     with contextlib.suppress(ProviderError):  # one that cannot be looked at is destroyed all the same
         machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
@@ -57,6 +56,7 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
         row = await tenure.apply(lambda rows: metered(rows, machine))
         gone_at = machine.ended_at or row.destroy_at or core.clock.now()
         return await _settled(tenure, provider, row, machine, gone_at)
+    await admit(core, provider, "destroy")
     sent_at = 0
 
     def about_to(rows: Rows) -> None:
@@ -84,8 +84,9 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
 
 
 async def _settled(tenure: Tenure, provider: Provider, row: Instance, machine: Machine | None, gone_at: int) -> int:
-    """Since when it is gone. What a machine did after the last look at it, only the provider's own bill can tell."""
-    if machine is not None and machine.status is not MachineStatus.GONE:
+    """Since when it is gone. What a machine did after the last look at it, only the provider's own bill can tell: one
+    that was seen running went on, any other may have begun."""
+    if machine is not None and machine.status is MachineStatus.RUNNING:
         return gone_at
     billed: int | None = None
     with contextlib.suppress(ProviderError):  # then it is what was seen

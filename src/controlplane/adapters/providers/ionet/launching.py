@@ -118,10 +118,10 @@ def body(spec: LaunchSpec, order: Order) -> dict[str, Any]:
     return request
 
 
-def outcome(answer: Answer, sent_at: int, price_nano: int | None) -> LaunchOutcome:
+def outcome(answer: Answer, price_nano: int | None) -> LaunchOutcome:
     """What the answer to a purchase at that price means."""
     if machine_id := _machine_id(answer):
-        return Created(machine_id, sent_at, price_nano)
+        return Created(machine_id, answer.sent_at, price_nano)
     return refused(answer, envelope.status_of(answer), _STOCK_WORDS)
 
 

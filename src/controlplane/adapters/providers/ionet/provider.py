@@ -148,7 +148,6 @@ class IonetProvider(Provider):
             return launching.unquoted(error)
         if refusal := launching.unacceptable(quote, spec.max_price_nano_per_hour):
             return refusal
-        sent_at = self._clock.now()
         try:
             answer = await self.client.request(
                 "launch", "POST", f"{_PREFIX}/deploy", json=launching.body(spec, order), admitted=True,
@@ -158,7 +157,7 @@ class IonetProvider(Provider):
             return not_bought(error)
         except ProviderError as error:
             return Ambiguous(str(error))
-        outcome = launching.outcome(answer, sent_at, launching.quoted(quote))
+        outcome = launching.outcome(answer, launching.quoted(quote))
         if isinstance(outcome, Created):
             self._newborns.created(outcome.machine_id)
         return outcome

@@ -175,7 +175,6 @@ class TensordockProvider(Provider):
         await self.client.close()
 
     async def _buy(self, spec: LaunchSpec, placement: Placement, price: int) -> LaunchOutcome:
-        sent_at = self._clock.now()
         try:
             answer = await self._access.request(
                 "launch", "POST", "/instances", json=launching.body(spec, placement), admitted=True,
@@ -185,7 +184,7 @@ class TensordockProvider(Provider):
             return not_bought(error)
         except ProviderError as error:
             return Ambiguous(str(error))
-        outcome = launching.outcome(answer, sent_at, price)
+        outcome = launching.outcome(answer, price)
         if isinstance(outcome, Created):
             self._newborns.created(outcome.machine_id)
         return outcome
