@@ -195,6 +195,7 @@ class Machine:
     utilisation: Utilisation | None = None
     host_id: str = ""  # local provider: the host it runs on
     standby_nano_per_hour: int | None = None  # what it costs while it does not run
+    seen_at: int | None = None  # when the request for this view was sent; None: just now
     running_s: float | None = None
     paid_until: int | None = None
     billed_nano: int | None = None  # in all, refunds taken off, where that is told at once
@@ -229,7 +230,7 @@ class Capabilities:
     jupyter: bool = False  # understands LaunchMode.JUPYTER
     launch_timeout_s: float = 90.0  # the longest launch() may take
     call_timeout_s: float = 30.0  # the longest any other call may take
-    listing_delay_s: float = 0.0  # how late a new machine may appear in list()
+    listing_delay_s: float = 0.0  # how late a new machine may appear, and a destroyed one still show
     late_create_s: float = 60.0  # how long after its call was cut a create may still take effect
     transition_poll_s: float = 5.0  # how often to look while a machine comes up or goes away
     steady_poll_s: float = 30.0  # how often to look at a running machine
@@ -276,7 +277,8 @@ class Provider(Protocol):
         ...
 
     async def describe(self, machine_id: str) -> Machine:
-        """One machine. Status GONE only when the provider positively says so."""
+        """One machine. Status GONE only when the provider positively says so; within `listing_delay_s` of its creation
+        the engine takes that for "not known yet"."""
         ...
 
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:

@@ -27,8 +27,10 @@ def metered(rows: Rows, machine: Machine) -> None:
     if meter is None and (told or drifted):
         meter = ProviderMeter(row.price_nano_per_hour, row.machine_at)
     if meter is not None:
+        # Between the look and this commit a probe or a wait for a turn may lie.
+        seen_at = rows.now if machine.seen_at is None else min(machine.seen_at, rows.now)
         meter = meter.seen(
-            rows.now, running=machine.status is MachineStatus.RUNNING, running_s=machine.running_s,
+            seen_at, running=machine.status is MachineStatus.RUNNING, running_s=machine.running_s,
             created_at=created_at, paid_until=machine.paid_until, price=machine.price_nano_per_hour,
             standby=machine.standby_nano_per_hour, billed_nano=machine.billed_nano, first=row.cost_until is None,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from controlplane.domain.state import State
 from controlplane.ports.provider import Machine, MachineStatus, Provider, ProviderError, Utilisation
 from controlplane.reconcile import endings
 from controlplane.reconcile.allocate import LOST
-from controlplane.reconcile.asking import ask, provider_of
+from controlplane.reconcile.asking import ask, look, provider_of
 from controlplane.reconcile.lease import end_if_over
 from controlplane.reconcile.looks import next_look
 from controlplane.reconcile.metering import metered
@@ -34,7 +34,7 @@ async def observe(tenure: Tenure, instance: Instance) -> None:
     with contextlib.suppress(ProviderError):  # the sweep and the provider's metrics tell; the lease goes on
         provider = provider_of(core, instance)
         pause = provider.capabilities.steady_poll_s
-        machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
+        machine = await look(core, provider, instance)
         paid_s = await _pay_on(tenure, provider, instance, machine)
 
     def findings(rows: Rows) -> None:

@@ -12,7 +12,7 @@ from controlplane.ports.probe import ProbeResult
 from controlplane.ports.provider import Machine, MachineStatus, Provider, SshEndpoint
 from controlplane.reconcile import endings
 from controlplane.reconcile.allocate import LOST, note_failure
-from controlplane.reconcile.asking import ask, provider_of
+from controlplane.reconcile.asking import look, provider_of
 from controlplane.reconcile.looks import next_look
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
@@ -30,7 +30,7 @@ async def start(tenure: Tenure, instance: Instance) -> None:
         await tenure.apply(endings.stopping, due_in_s=0)
         return
     provider = provider_of(core, instance)
-    machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
+    machine = await look(core, provider, instance)
     if machine.status in LOST:
         await _give_up(tenure, instance, provider, lambda rows: _lost_early(rows, core, machine))
         return

@@ -10,7 +10,7 @@ from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.provider import Destruction, Machine, MachineStatus, Provider, ProviderError
 from controlplane.reconcile import endings
-from controlplane.reconcile.asking import admit, ask, destroy, provider_of
+from controlplane.reconcile.asking import admit, ask, destroy, look, newborn, provider_of
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows, Tenure
@@ -51,7 +51,7 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
         return None if done is Destruction.PENDING else core.clock.now()
     machine: Machine | None = None
     with contextlib.suppress(ProviderError):  # one that cannot be looked at is destroyed all the same
-        machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
+        machine = await look(core, provider, instance)
     if machine is not None and machine.status is MachineStatus.GONE:
         row = await tenure.apply(lambda rows: metered(rows, machine))
         gone_at = machine.ended_at or row.destroy_at or core.clock.now()
@@ -78,6 +78,8 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
         return None  # where machines are paid in advance, the next look tells what was paid and since when it is gone
     if done is Destruction.PENDING:
         await tenure.apply(lambda rows: _sent(rows, sent_at))  # accepted: this is the one that ends it
+        return None
+    if done is Destruction.ABSENT and newborn(core, provider, row):
         return None
     gone_at = sent_at if done is Destruction.GONE else row.destroy_at or sent_at
     return await _settled(tenure, provider, row, machine, gone_at)

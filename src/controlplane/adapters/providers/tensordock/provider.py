@@ -16,11 +16,11 @@ from controlplane.adapters.providers.http import (
     Recent,
     Refused,
 )
-from controlplane.adapters.providers.http.newborns import Ended, Newborns
 from controlplane.adapters.providers.http.outcomes import not_bought
 from controlplane.adapters.providers.http.values import identifier, text
 from controlplane.adapters.providers.tensordock import launching, machines, placements
 from controlplane.adapters.providers.tensordock.access import DENIED, Access, status_of
+from controlplane.adapters.providers.tensordock.ended import Ended
 from controlplane.adapters.providers.tensordock.placements import Placement
 from controlplane.adapters.providers.tensordock.settings import TensordockSettings
 from controlplane.domain.instance import Wish
@@ -30,7 +30,6 @@ from controlplane.ports.meter import Meter
 from controlplane.ports.provider import (
     Ambiguous,
     Capabilities,
-    Created,
     Destruction,
     LaunchOutcome,
     LaunchSpec,
@@ -91,7 +90,6 @@ class TensordockProvider(Provider):
         self._clock = clock
         self._placements = Recent(self._fetch_placements, _LOCATIONS_FRESH_S, clock)
         self._machines = Recent(self._fetch_machines, _MACHINES_FRESH_S, clock)
-        self._newborns = Newborns(clock, _UNKNOWN_FOR_S)
         self._ended = Ended()
         self._endpoints: dict[str, SshEndpoint] = {}  # of running machines; not every list tells them
 
@@ -146,8 +144,6 @@ class TensordockProvider(Provider):
             return Machine(machine_id, "", MachineStatus.GONE)
         found = await self._machines.get()
         machine = next((m for m in found if m is not None and m.id == machine_id), None)
-        if machine is not None:
-            self._newborns.met(machine_id)
         if machine is not None and machine.status is not MachineStatus.RUNNING:
             self._endpoints.pop(machine_id, None)  # it may come back elsewhere
             return machine
@@ -163,8 +159,6 @@ class TensordockProvider(Provider):
             _check(answer)
         # Deleted means deleted once it cannot be found.
         if (await self._look(machine_id, probing=True)).status is not MachineStatus.GONE:
-            if absent:
-                raise ProviderError("TensorDock does not know the machine, and may only not know it yet", undone=True)
             return Destruction.PENDING
         self._endpoints.pop(machine_id, None)
         self._ended.add(machine_id)
@@ -184,10 +178,7 @@ class TensordockProvider(Provider):
             return not_bought(error)
         except ProviderError as error:
             return Ambiguous(str(error))
-        outcome = launching.outcome(answer, price)
-        if isinstance(outcome, Created):
-            self._newborns.created(outcome.machine_id)
-        return outcome
+        return launching.outcome(answer, price)
 
     async def _fetch_placements(self) -> dict[str, Placement]:
         answer = await self._access.request("locations", "GET", "/locations", deadline_s=_CHECK_S)
@@ -213,12 +204,10 @@ class TensordockProvider(Provider):
         answer = await self._access.request("read", "GET", _path(machine_id), probing=probing)
         if _is_absent(answer):
             self._endpoints.pop(machine_id, None)
-            status = MachineStatus.PROVISIONING if self._newborns.may_be(machine_id) else MachineStatus.GONE
-            return Machine(machine_id, "", status, message="TensorDock does not know it")
+            return Machine(machine_id, "", MachineStatus.GONE, message="TensorDock does not know it")
         machine = machines.machine(machines.flat(_check(answer).object()))
         if machine is None or machine.id != machine_id:
             raise NotUnderstood("the answer is about no machine, or about another one")
-        self._newborns.met(machine_id)
         if machine.ssh is not None:
             self._endpoints[machine_id] = machine.ssh
         return machine
