@@ -154,8 +154,7 @@ class IonetProvider(Provider):
             return not_bought(error)
         except ProviderError as error:
             return Ambiguous(str(error))
-        outcome = launching.outcome(answer, launching.quoted(quote))
-        return outcome
+        return launching.outcome(answer, launching.quoted(quote))
 
     async def list(self, label_prefix: str) -> Listing:
         """See `Provider.list`. Ended deployments stay on record for ever and are left out: nothing of them is left."""

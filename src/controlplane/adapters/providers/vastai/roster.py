@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from controlplane.adapters.providers.http import Batcher, MarketplaceClient, NotUnderstood, Recent, Unclear, values
@@ -64,7 +65,7 @@ class Roster:
         machine = machines.machine_of(told["instances"])
         if machine is None or machine.id != machine_id:
             raise NotUnderstood("an answer about another machine, or none")
-        return machine
+        return replace(machine, seen_at=answer.sent_at)
 
     async def _turn(self) -> None:
         await self._client.admit("list")
@@ -73,7 +74,7 @@ class Roster:
         chosen = {"id": {"in": [int(machine_id) for machine_id in machine_ids]}}
         answer = await self._client.request("list", "GET", wire.INSTANCES, query=_page(None, chosen), admitted=True)
         found = (machines.machine_of(row) for row in wire.rows(answer, "instances"))
-        return {machine.id: machine for machine in found if machine is not None}
+        return {machine.id: replace(machine, seen_at=answer.sent_at) for machine in found if machine is not None}
 
     async def _read_all(self) -> Listing:
         """All pages. Complete only if the pages ended by themselves, every row named a machine, and there are as
