@@ -111,7 +111,12 @@ def strangers_spared(seen: Evidence) -> Iterable[str]:
 
 
 def costs_agree(seen: Evidence) -> Iterable[str]:
-    """What we say a machine cost is what its marketplace billed, to one second of its full price."""
+    """What we say a machine cost is what its marketplace billed, to one second of its full price.
+
+    Where a destroy had to be sent again, since its answer was lost, unreadable or died with the plane, nobody can know
+    which of them ended the machine: there the second is beyond the span between the first and the last of them.
+    """
+    spans = _spans(seen.journals)
     posted: dict[tuple[str, int], int] = defaultdict(int)
     for entry in seen.disk.table(LedgerEntry).values():
         if entry.kind is LedgerKind.PROVIDER_COST:
@@ -123,7 +128,7 @@ def costs_agree(seen: Evidence) -> Iterable[str]:
         key = (machine.instance_id, machine.attempt)
         off = posted.pop(key, 0) - machine.billed_nano
         second = prices.get(key, 0) / 3600
-        if abs(off) > second + NANO_ROUNDING:
+        if abs(off) > second * (1 + spans.get((machine.provider, machine.id), 0.0)) + NANO_ROUNDING:
             yield (
                 f"{machine.provider}/{machine.id} (attempt {key[1]} of {key[0]}) cost {machine.billed_nano} nano-"
                 f"dollars there, {off:+d} in our ledger: {off / second if second else float('inf'):+.1f} s"
@@ -133,6 +138,22 @@ def costs_agree(seen: Evidence) -> Iterable[str]:
         for (id, number), nano in posted.items()
         if nano
     )
+
+
+def _spans(journals: Mapping[str, list[dict[str, Any]]]) -> dict[tuple[str, str], float]:
+    """Seconds between the first and the last destroy of a machine, for those that got more than one."""
+    sent: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for provider, calls in journals.items():
+        for call in calls:
+            if call["endpoint"] == "destroy":
+                sent[provider, call["path"].rstrip("/").rsplit("/", 1)[-1]].append(call["at"])
+    return {key: max(times) - min(times) for key, times in sent.items() if len(times) > 1}
+
+
+def repeated_destroys(seen: Evidence) -> int:
+    """Of how many of our machines the end is known to a span only."""
+    spans = _spans(seen.journals)
+    return sum((machine.provider, machine.id) in spans for machine in seen.machines)
 
 
 def _prices(disk: MemoryDisk) -> dict[tuple[str, int], int]:

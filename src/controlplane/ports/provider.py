@@ -281,6 +281,11 @@ class Provider(Protocol):
         the engine takes that for "not known yet"."""
         ...
 
+    async def verify(self, machine_id: str) -> Machine:
+        """One machine asked for by itself, past every list and memory that may be behind: for whether a destroy without
+        an answer has worked."""
+        return await self.describe(machine_id)
+
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         """End a machine; idempotent, safe to repeat at any time, also after a restart of the control plane.
 

@@ -57,7 +57,8 @@ async def launch(core: Core, provider: Provider, spec: LaunchSpec) -> LaunchOutc
 
 async def look(core: Core, provider: Provider, instance: Instance) -> Machine:
     """The instance's machine as it is. One that the provider does not know so soon after its creation is not gone."""
-    machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
+    view = provider.verify if instance.destroy_at is not None else provider.describe
+    machine = await ask(core, provider, "describe", view(instance.machine_id))
     if machine.status is MachineStatus.GONE and machine.ended_at is None and newborn(core, provider, instance):
         return replace(machine, status=MachineStatus.UNKNOWN, message="the provider does not know it yet")
     return machine if machine.seen_at is not None else replace(machine, seen_at=core.clock.now())

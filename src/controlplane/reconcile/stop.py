@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 
-from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
 from controlplane.domain.records import replace
 from controlplane.domain.state import State
@@ -64,7 +63,9 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
         sent_at = rows.now
         if machine is not None:
             metered(rows, machine)
-        if capabilities.destroy_is_end and not _may_have_ended(rows.instance, provider, machine, rows.now):
+        # One that was seen after the last destroy proves that it did nothing; without a look it may have ended it.
+        seen = machine is not None and machine.status is not MachineStatus.UNKNOWN
+        if capabilities.destroy_is_end and (seen or rows.instance.destroy_at is None):
             rows.instance = replace(rows.instance, destroy_at=rows.now)
 
     row = await tenure.apply(about_to)
@@ -87,8 +88,8 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
 
 async def _settled(tenure: Tenure, provider: Provider, row: Instance, machine: Machine | None, gone_at: int) -> int:
     """Since when it is gone. What a machine did after the last look at it, only the provider's own bill can tell: one
-    that was seen running went on, any other may have begun."""
-    if machine is not None and machine.status is MachineStatus.RUNNING:
+    that was just seen running went on, any other may have begun or stopped."""
+    if machine is not None and machine.status is MachineStatus.RUNNING and row.destroy_at == gone_at:
         return gone_at
     billed: int | None = None
     with contextlib.suppress(ProviderError):  # then it is what was seen
@@ -96,7 +97,7 @@ async def _settled(tenure: Tenure, provider: Provider, row: Instance, machine: M
 
     def told(rows: Rows) -> None:
         meter = rows.instance.meter
-        if meter is not None and billed is not None and billed > meter.total(gone_at):
+        if meter is not None and billed is not None:
             rows.instance = replace(rows.instance, meter=replace(meter, billed_nano=billed))
 
     if billed is not None:
@@ -107,11 +108,3 @@ async def _settled(tenure: Tenure, provider: Provider, row: Instance, machine: M
 def _sent(rows: Rows, at: int | None) -> None:
     """With the moment of the destroy that ends it; None: the one that was about to be sent did nothing."""
     rows.instance = replace(rows.instance, destroy_at=at)
-
-
-def _may_have_ended(row: Instance, provider: Provider, machine: Machine | None, now: int) -> bool:
-    """Whether the last destroy, whose answer was lost, may have worked: nobody knows, or the machine still shows and a
-    listing may be that late."""
-    if row.destroy_at is None:
-        return False
-    return machine is None or now - row.destroy_at <= int(provider.capabilities.listing_delay_s * SECOND)

@@ -175,6 +175,10 @@ class IonetProvider(Provider):
             return known.machine
         return await self._look(machine_id, label=row.label)
 
+    async def verify(self, machine_id: str) -> Machine:
+        """See `Provider.verify`."""
+        return await self._look(machine_id, probing=True)
+
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         """See `Provider.destroy`. io.net knows no grace, and takes its time. A refusal is looked behind: one that has
         ended or is ending cannot be ended again."""

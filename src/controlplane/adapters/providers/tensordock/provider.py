@@ -151,6 +151,10 @@ class TensordockProvider(Provider):
             return machine if machine.ssh else replace(machine, ssh=self._endpoints[machine_id])
         return await self._look(machine_id)
 
+    async def verify(self, machine_id: str) -> Machine:
+        """See `Provider.verify`."""
+        return await self._look(machine_id, probing=True)
+
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         """See `Provider.destroy`. TensorDock knows no grace."""
         answer = await self._access.request("destroy", "DELETE", _path(machine_id), admitted=True, probing=True)

@@ -127,6 +127,10 @@ class VastaiProvider(Provider):
         """See `Provider.describe`."""
         return await self._roster.describe(_checked(machine_id))
 
+    async def verify(self, machine_id: str) -> Machine:
+        """See `Provider.verify`."""
+        return await self._roster.verify(_checked(machine_id))
+
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         """See `Provider.destroy`. The marketplace knows no grace: its machines end at once."""
         answer = await self.client.request(

@@ -52,9 +52,11 @@ class Roster:
 
     async def _describe(self, machine_id: str) -> Machine:
         listed = await self._some.get(machine_id)
-        if listed is not None:
-            return listed
-        answer = await self._client.request("show", "GET", wire.instance_path(machine_id))
+        return listed if listed is not None else await self.verify(machine_id)
+
+    async def verify(self, machine_id: str) -> Machine:
+        """One machine, asked for by itself."""
+        answer = await self._client.request("show", "GET", wire.instance_path(machine_id), probing=True)
         if wire.is_absent(answer):
             return Machine(machine_id, "", MachineStatus.GONE)
         told = wire.well_formed(answer)
