@@ -9,7 +9,7 @@ from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.meter import Count, Timing
 from controlplane.ports.probe import ProbeResult
-from controlplane.ports.provider import Machine, MachineStatus, Provider, SshEndpoint
+from controlplane.ports.provider import Machine, MachineStatus, Provider, ProviderError, SshEndpoint
 from controlplane.reconcile import endings
 from controlplane.reconcile.allocate import LOST, note_failure
 from controlplane.reconcile.asking import look, provider_of
@@ -30,7 +30,14 @@ async def start(tenure: Tenure, instance: Instance) -> None:
         await tenure.apply(endings.stopping, due_in_s=0)
         return
     provider = provider_of(core, instance)
-    machine = await look(core, provider, instance)
+    try:
+        machine = await look(core, provider, instance)
+    except ProviderError:
+        if instance.start_deadline_at is None or core.clock.now() < instance.start_deadline_at:
+            raise
+        message = "the machine was not usable in time: the provider could not be asked about it"
+        await _give_up(tenure, instance, provider, lambda rows: _not_ready(rows, core, "START_TIMEOUT", message))
+        return
     if machine.status in LOST:
         await _give_up(tenure, instance, provider, lambda rows: _lost_early(rows, core, machine))
         return
