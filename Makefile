@@ -20,7 +20,7 @@ test: setup ## everything that must hold, within ten minutes on two cores
 	$(PY) -m pytest -q -n 2 --dist loadfile -m 'not slow and not scale' tests
 	$(MAKE) --no-print-directory lint
 
-campaign: setup ## the long runs
+campaign: setup .fidelity/venv/bin/vastai ## the long runs
 	$(PY) -m tests.simulation --seeds 10000
 	$(PY) -m tests.simulation --seeds 500 --sqlite
 	$(PY) -m pytest -q -m slow tests
@@ -29,6 +29,10 @@ campaign: setup ## the long runs
 faults: setup ## thousands of rentals on three simulated marketplaces that misbehave, with kill -9
 	$(PY) -m tests.faults virtual --rentals 5000
 	$(PY) -m tests.faults real --rentals 300
+
+.fidelity/venv/bin/vastai: tests/fidelity/requirements.txt
+	python3 -m venv .fidelity/venv && .fidelity/venv/bin/pip install -q -r tests/fidelity/requirements.txt
+	@touch $@
 
 live: setup ## look at a real marketplace: PROVIDER=vastai and its key; RENT=1 also rents the cheapest for a minute
 	$(PY) -m tests.live $(PROVIDER)

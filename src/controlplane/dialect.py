@@ -184,6 +184,7 @@ CANONICAL = Dialect(
             "Keys",
             "Offers",
             "Operations",
+            "ProviderCredentials",
             "Strays",
             "System",
             "Usage",

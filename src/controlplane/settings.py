@@ -9,8 +9,10 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PlainSerializer, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -132,6 +134,13 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("vastai_url", "tensordock_url", "ionet_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if not _names_a_host(value):
+            raise PydanticCustomError("url", "must begin with http:// or https:// and name a host")
+        return value
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -184,6 +193,15 @@ _config: Path | None = None
 
 def _toml_file() -> Path | None:
     return _config
+
+
+def _names_a_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # a port that is none is told only when it is asked for
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(host) and not any(map(str.isspace, url))
 
 
 def _sentence(problem: Any) -> str:

@@ -8,12 +8,13 @@ from contextlib import ExitStack
 import pytest
 
 from tests.support.plane import Plane, new_plane, running_plane
+from tests.support.recipes import PLUGIN as RECIPES
 
 
 @pytest.fixture(scope="module")
 def shared_plane() -> Iterator[Plane]:
     """One running plane for all tests of a module: they leave it running and clean up what they rent."""
-    with running_plane(local_simulated=True) as plane:
+    with running_plane(local_simulated=True, plugins=RECIPES) as plane:
         yield plane
 
 

@@ -12,6 +12,8 @@ import pytest
 from google.protobuf import json_format
 
 from tests.support.plane import Caller, Plane, eventually, failure_of, pb, rest_failure, running_plane, tried
+from tests.support.recipes import PLUGIN as RECIPES
+from tests.support.recipes import TEMPLATE
 from tests.support.rpcs import RPCS
 
 SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ9y9SYGOgcBlnK9Wj7oqOl0NkrH7R1T9vWm1Zu4a7Qe me@home"
@@ -30,6 +32,7 @@ class World:
     budget: Any
     webhook: Any
     delivery_id: str
+    credential: Any
     stranger: Caller
     revoked: str
     expired: str
@@ -39,7 +42,7 @@ class World:
         me = self.plane.account_id
         found = (
             self.instance.id, self.operation_id, self.ssh_key.id, self.api_key.id, self.budget.id, self.webhook.id,
-            self.delivery_id, me,
+            self.delivery_id, self.credential.id, me,
         )  # fmt: skip
         return [id.encode() for id in found]
 
@@ -53,6 +56,7 @@ class World:
             me.keys.ListApiKeys(pb.ListApiKeysRequest()),
             me.budgets.GetBudget(pb.GetBudgetRequest(id=self.budget.id)).limit,
             me.webhooks.ListWebhookEndpoints(pb.ListWebhookEndpointsRequest()),
+            me.provider_credentials.ListProviderCredentials(pb.ListProviderCredentialsRequest()),
             self.plane.operator.accounts.GetAccount(pb.GetAccountRequest(id=self.plane.account_id)),
         ]
 
@@ -79,7 +83,7 @@ def _in(seconds: float) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def world() -> Any:
     # Not on loopback: there metrics need an operator key.
-    with running_plane(bind="0.0.0.0", webhook_allow_private=True) as plane:
+    with running_plane(bind="0.0.0.0", webhook_allow_private=True, plugins=RECIPES) as plane:
         me = plane.me
         expired = _key(me, expire_time=_in(0.5))
         revoked = _key(me)
@@ -93,7 +97,11 @@ def world() -> Any:
             me.keys.CreateSshKey(pb.CreateSshKeyRequest(name="mine", public_key=SSH_KEY)),
             _key(me).api_key,
             me.budgets.CreateBudget(pb.CreateBudgetRequest(name="mine", limit={"units": 5})),
-            webhook, _switched_off(me, webhook.id), plane.new_account("stranger"), revoked.secret, expired.secret,
+            webhook, _switched_off(me, webhook.id),
+            me.provider_credentials.CreateProviderCredential(
+                pb.CreateProviderCredentialRequest(provider="vastai", name="mine", secret="mine-alone")
+            ),
+            plane.new_account("stranger"), revoked.secret, expired.secret,
         )  # fmt: skip
 
 
@@ -135,6 +143,15 @@ WALK: dict[str, tuple[str, Build, Any]] = {
     "ListOffers": ("offers:read", lambda w: {}, MARKET),
     "GetOffer": ("offers:read", lambda w: {"id": "local-cpu"}, MARKET),
     "ListGpuTypes": ("offers:read", lambda w: {}, MARKET),
+    "RankOffers": ("offers:read", lambda w: {}, MARKET),
+    "ListPrices": ("offers:read", lambda w: {}, MARKET),
+    "ListTemplates": ("offers:read", lambda w: {}, MARKET),
+    "GetTemplate": ("offers:read", lambda w: {"id": TEMPLATE.id}, MARKET),
+    "ListCompatibleTemplates": ("offers:read", lambda w: {"offer_id": "local-cpu"}, MARKET),
+    "CreateProviderCredential": ("providers:write", lambda w: {"provider": "vastai", "name": "n", "secret": "k"}, OWN),
+    "GetProviderCredential": ("providers:read", lambda w: {"id": w.credential.id}, NOT_FOUND),
+    "ListProviderCredentials": ("providers:read", lambda w: {}, OWN),
+    "RevokeProviderCredential": ("providers:write", lambda w: {"id": w.credential.id}, NOT_FOUND),
     "CreateSshKey": ("keys:write", lambda w: {"name": "mine", "public_key": SSH_KEY}, OWN),
     "GetSshKey": ("keys:read", lambda w: {"id": w.ssh_key.id}, NOT_FOUND),
     "ListSshKeys": ("keys:read", lambda w: {}, OWN),
@@ -251,7 +268,7 @@ def scoped(world: World) -> dict[tuple[str, bool], Caller]:
 
 
 def test_a_key_has_only_the_scopes_given(world: World, scoped: dict[tuple[str, bool], Caller]) -> None:
-    assert len(SCOPES) == 10
+    assert len(SCOPES) == 12
     keys = scoped["keys:write", True]
     failure = failure_of(lambda: _key(keys, scopes=["keys:write", "instances:write"]))
     assert (failure.code, failure.reason) == ("PERMISSION_DENIED", "SCOPE_MISSING")

@@ -157,7 +157,7 @@ async def test_keys(plane: Plane) -> None:
     machine = await plane.launch(provider)
     assert machine.ssh is not None
     stranger = await SshProber().probe(machine.ssh, os.urandom(32), 10)
-    assert (stranger.ready, stranger.permanent) == (False, True)
+    assert (stranger.ready, stranger.refused, stranger.permanent) == (False, True, False)
     wrong = replace(machine.ssh, host_key=asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode())
     pinned = await SshProber().probe(wrong, plane.seed, 10)
     assert (pinned.ready, pinned.permanent) == (False, True)

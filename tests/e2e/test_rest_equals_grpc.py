@@ -17,6 +17,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from tests.support.plane import Caller, Plane, eventually, failure_of, pb, rest_failure
+from tests.support.recipes import TEMPLATE
 from tests.support.rpcs import RPCS, Rpc
 
 # google.rpc.Code -> HTTP, as the transcoder and our own replies have it.
@@ -44,6 +45,7 @@ class World:
     delivery_id: str
     account: Any
     stray_id: str
+    credential: Any
 
     def spare_ssh_key(self) -> str:
         request = pb.CreateSshKeyRequest(name=f"spare {uuid.uuid4()}", public_key=SSH_KEY)
@@ -102,6 +104,9 @@ def world(shared_plane: Plane) -> World:
         delivery_id=_switched_off(me, webhook.id),
         account=shared_plane.operator.accounts.CreateAccount(pb.CreateAccountRequest(name="tenant")),
         stray_id=_stray(shared_plane),
+        credential=me.provider_credentials.CreateProviderCredential(
+            pb.CreateProviderCredentialRequest(provider="ionet", name="mine", secret="other")
+        ),
     )
 
 
@@ -240,6 +245,28 @@ CASES: dict[str, Case] = {
         },
         lambda w: {"requirements": {"gpu_types": ["abacus"]}}, "INVALID_ARGUMENT", "INVALID_FIELD", same=_offers,
     ),
+    "RankOffers": Case(
+        lambda w: {"requirements": {"gpu_types": ["cpu"], "min_confidence": 0.5}},
+        lambda w: {"requirements": {"min_confidence": 2}}, "INVALID_ARGUMENT", "INVALID_FIELD", same=_shape,
+    ),
+    "ListPrices": Case(
+        lambda w: {"provider": "local"}, lambda w: {"gpu_type": "abacus"}, "INVALID_ARGUMENT", "INVALID_FIELD",
+    ),
+    "ListTemplates": Case(
+        lambda w: {"name": "TORCH", "provider": "recipes"}, lambda w: {"page_size": -1}, "INVALID_ARGUMENT",
+        "INVALID_FIELD",
+    ),
+    "GetTemplate": Case(lambda w: {"id": TEMPLATE.id}, lambda w: {"id": "none"}),
+    "ListCompatibleTemplates": Case(lambda w: {"offer_id": "local-cpu"}, lambda w: {"offer_id": "local-none"}),
+    "CreateProviderCredential": Case(
+        lambda w: {"provider": "vastai", "name": "both", "secret": "s3cret", "request_id": _request_id("credential")},
+        lambda w: {"provider": "nobody", "name": "x", "secret": "s"}, "INVALID_ARGUMENT", "INVALID_FIELD",
+    ),
+    "GetProviderCredential": Case(lambda w: {"id": w.credential.id}, lambda w: {"id": "cred_none"}),
+    "ListProviderCredentials": Case(
+        lambda w: {"page_size": 1}, lambda w: {"page_token": "forged"}, "INVALID_ARGUMENT", "INVALID_PAGE_TOKEN",
+    ),
+    "RevokeProviderCredential": Case(lambda w: {"id": w.credential.id}, lambda w: {"id": "cred_none"}),
     "GetOffer": Case(lambda w: {"id": "local-cpu"}, lambda w: {"id": "local-none"}, same=_offers),
     "ListGpuTypes": Case(lambda w: {"vendor": "NVIDIA", "offered_only": True}, NEVER),
     "CreateSshKey": Case(
@@ -320,7 +347,7 @@ CASES: dict[str, Case] = {
     ),
     "AdoptStray": Case(
         lambda w: {"id": w.stray_id, "account_id": w.plane.account_id},
-        lambda w: {"id": w.stray_id, "account_id": "none"}, operator=True,
+        lambda w: {"id": "stray_none", "account_id": w.plane.account_id}, operator=True,
     ),
     "DestroyStray": Case(
         lambda w: {"id": w.stray_id}, lambda w: {"id": "stray_none"}, operator=True

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from controlplane.adapters.store.memory import MemoryDisk
@@ -52,7 +53,10 @@ class Evidence:
 
     def __post_init__(self) -> None:
         self.machines = [
-            Billed(name, machine["id"], parsed[1], parsed[2], machine["created_at"], machine["ended_at"], machine["billed_nano"])
+            Billed(
+                name, machine["id"], parsed[1], parsed[2], machine["created_at"], machine["ended_at"],
+                machine["billed_nano"],
+            )
             for name, ledger in self.ledgers.items()
             for machine in ledger["machines"]
             if (parsed := parse_label(machine["label"])) and parsed[0] == self.deployment
@@ -68,7 +72,11 @@ def nothing_lost(seen: Evidence) -> Iterable[str]:
 def asked_once(seen: Evidence) -> Iterable[str]:
     """At most one create request for any label."""
     for name, calls in seen.journals.items():
-        asked = Counter(label for call in calls if call["method"] in ("POST", "PUT") and (label := label_of(call)) and "create" in call["endpoint"])
+        asked = Counter(
+            label
+            for call in calls
+            if call["method"] in ("POST", "PUT") and (label := label_of(call)) and "create" in call["endpoint"]
+        )
         yield from (f"{name} was asked {count} times for {label}" for label, count in asked.items() if count > 1)
 
 
@@ -80,7 +88,7 @@ def never_two(seen: Evidence) -> Iterable[str]:
             lives[machine.instance_id].append(machine)
     for id, machines in lives.items():
         ordered = sorted(machines, key=lambda machine: machine.created_at)
-        for one, other in zip(ordered, ordered[1:], strict=False):
+        for one, other in pairwise(ordered):
             if one.ended_at is None or other.created_at < one.ended_at:
                 yield f"{id} had {one.provider}/{one.id} and {other.provider}/{other.id} at once"
 
@@ -103,7 +111,12 @@ def strangers_spared(seen: Evidence) -> Iterable[str]:
 
 
 def costs_agree(seen: Evidence) -> Iterable[str]:
-    """What we say a machine cost is what its marketplace billed, to one second of its full price."""
+    """What we say a machine cost is what its marketplace billed, to one second of its full price.
+
+    Where a destroy had to be sent again, since its answer was lost, unreadable or died with the plane, nobody can know
+    which of them ended the machine: there the second is beyond the span between the first and the last of them.
+    """
+    spans = _spans(seen.journals)
     posted: dict[tuple[str, int], int] = defaultdict(int)
     for entry in seen.disk.table(LedgerEntry).values():
         if entry.kind is LedgerKind.PROVIDER_COST:
@@ -115,12 +128,32 @@ def costs_agree(seen: Evidence) -> Iterable[str]:
         key = (machine.instance_id, machine.attempt)
         off = posted.pop(key, 0) - machine.billed_nano
         second = prices.get(key, 0) / 3600
-        if abs(off) > second + NANO_ROUNDING:
+        if abs(off) > second * (1 + spans.get((machine.provider, machine.id), 0.0)) + NANO_ROUNDING:
             yield (
-                f"{machine.provider}/{machine.id} (attempt {key[1]} of {key[0]}) cost {machine.billed_nano} nano-dollars "
-                f"there, {off:+d} in our ledger: {off / second if second else float('inf'):+.1f} s"
+                f"{machine.provider}/{machine.id} (attempt {key[1]} of {key[0]}) cost {machine.billed_nano} nano-"
+                f"dollars there, {off:+d} in our ledger: {off / second if second else float('inf'):+.1f} s"
             )
-    yield from (f"attempt {number} of {id} cost {nano}, and no marketplace made it" for (id, number), nano in posted.items() if nano)
+    yield from (
+        f"attempt {number} of {id} cost {nano}, and no marketplace made it"
+        for (id, number), nano in posted.items()
+        if nano
+    )
+
+
+def _spans(journals: Mapping[str, list[dict[str, Any]]]) -> dict[tuple[str, str], float]:
+    """Seconds between the first and the last destroy of a machine, for those that got more than one."""
+    sent: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for provider, calls in journals.items():
+        for call in calls:
+            if call["endpoint"] == "destroy":
+                sent[provider, call["path"].rstrip("/").rsplit("/", 1)[-1]].append(call["at"])
+    return {key: max(times) - min(times) for key, times in sent.items() if len(times) > 1}
+
+
+def repeated_destroys(seen: Evidence) -> int:
+    """Of how many of our machines the end is known to a span only."""
+    spans = _spans(seen.journals)
+    return sum((machine.provider, machine.id) in spans for machine in seen.machines)
 
 
 def _prices(disk: MemoryDisk) -> dict[tuple[str, int], int]:

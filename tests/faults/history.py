@@ -1,5 +1,5 @@
-"""One seeded history: callers that rent on three bad marketplaces, a plane that is killed again and again, and then peace
-and a judgement."""
+"""One seeded history: callers that rent on three bad marketplaces, a plane that is killed again and again, and then
+peace and a judgement."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import structlog
@@ -20,9 +21,11 @@ from controlplane.domain.ids import label as label_of_attempt
 from controlplane.domain.instance import Instance
 from controlplane.domain.offer import Tier
 from controlplane.domain.operation import Operation
+from controlplane.domain.principal import Principal
 from controlplane.domain.requirements import Requirements
 from controlplane.simulators.control import ledger
 from controlplane.usecases import instances, operations
+from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
 from tests.faults.checks import PLANTED, STRANGER, Evidence, broken
 from tests.faults.lives import CALLER_KEY, DEPLOYMENT, SWEEP_S, InlineThreads, Lives
@@ -70,6 +73,7 @@ class History:
         self.accepted: list[str] = []
         self._callers = callers
         self._episodes: Counter[str] = Counter()
+        self._quota_met = False
 
     def run(self) -> Story:
         """Play, come to rest, judge."""
@@ -93,6 +97,8 @@ class History:
         await asyncio.gather(*chaos, return_exceptions=True)
         if self.lives.life is None:
             await self.lives.boot()
+        vast = self.markets["vastai"]
+        self._quota_met = 0 < vast.faults.search_quota < max(vast.searches.values(), default=0)  # type: ignore[attr-defined]
         for market in self.markets.values():
             market.configure(quiet(market.faults.as_json()))
         self._note("calm")
@@ -210,10 +216,7 @@ class History:
             rows = self.lives.disk.table(Instance).values()
             for row in [row for row in rows if not row.settled and not row.ending and row.id not in asked]:
                 asked.add(row.id)
-                request = RequestKey("terminate", f"rest-{row.id}", "same")
-                ended = await self.lives.call(
-                    lambda core, me, id=row.id, request=request: instances.terminate(core, me, id, request=request),
-                )
+                ended = await self.lives.call(partial(_terminated, id=row.id))
                 self.accepted.append(ended.id)
             every = self.lives.disk.table(Operation).values()
             if all(row.settled for row in rows) and all(operation.done for operation in every):
@@ -231,6 +234,7 @@ class History:
         for name, calls in journals.items():
             story.struck += strikes(name, calls)
         story.struck += self._episodes
+        story.struck["search_quota"] += self._quota_met
         story.rentals.update(machine.provider for machine in seen.machines if machine.attempt < PLANTED)
         attempts = [a for o in disk.table(Operation).values() for a in o.attempts]
         story.outcomes.update(attempt.outcome.value for attempt in attempts)
@@ -242,7 +246,7 @@ class History:
     def _note(self, text: str) -> None:
         self.story.lines.append(f"{self.loop.virtual:9.3f} {text}")
 
-    def _log(self, logger: Any, level: str, event: dict[str, Any]) -> Any:
+    def _log(self, logger: Any, level: str, event: MutableMapping[str, Any]) -> Any:
         self._note(f"{level} {json.dumps(event, default=str)}")
         if level in ("error", "critical", "exception"):
             self.story.broken.append(f"the plane logged {level}: {json.dumps(event, default=repr)}")
@@ -252,6 +256,10 @@ class History:
         error = context.get("exception")
         if error is not None and not isinstance(error, Killed | asyncio.CancelledError):
             self.story.broken.append(f"unhandled: {context.get('message')} {error!r}")
+
+
+async def _terminated(core: Core, me: Principal, id: str) -> Operation:
+    return await instances.terminate(core, me, id, force=False, request=RequestKey("terminate", f"rest-{id}", "same"))
 
 
 def _lifetime_s(rng: random.Random) -> float:

@@ -57,11 +57,11 @@ class InlineThreads(VirtualLoop):
         self.virtual += STEP_S
         return self.virtual
 
-    def run_in_executor(self, executor: Any, call: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:  # type: ignore[override]
         """See asyncio."""
         done = self.create_future()
         try:
-            done.set_result(call(*args))
+            done.set_result(func(*args))
         except Exception as error:
             done.set_exception(error)
         return done

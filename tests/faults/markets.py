@@ -89,8 +89,8 @@ def faults(provider: str, rng: random.Random) -> dict[str, Any]:
         keeping["stuck_form"] = "null"
     if provider == "tensordock":
         buying["late_create"] = 0.0  # it tells nobody when a machine was made, and makes it when it is asked
-    if provider == "vastai" and rng.random() < 0.2:
-        wrong["search_quota"] = 120
+    if provider == "vastai" and rng.random() < 0.3:
+        wrong["search_quota"] = 100
     return wrong | buying | keeping
 
 

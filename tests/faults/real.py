@@ -35,13 +35,14 @@ SWEEP_S = 5.0
 REST_S = 300.0
 SHARES = {"vastai": 0.24, "tensordock": 0.38, "ionet": 0.38}  # Vast.ai lets nobody create more often than each 4.5 s
 SETTINGS: dict[str, object] = {
-    "local": False, "sweep_interval": SWEEP_S, "meter_interval": 5, "hold_window": 10, "offers_interval": 15, "drain": 1,
+    "local": False, "sweep_interval": SWEEP_S, "meter_interval": 5, "hold_window": 10, "offers_interval": 15,
+    "drain": 1,
 }  # fmt: skip
 QUICK = {
     "boot_s": [0.5, 3], "ports_after_s": 0.5, "ssh_after_s": 0.5, "keys_after_s": 1.0, "listing_delay_s": 1.0,
     "get_delay_s": 1.0, "ended_listed_s": 2.0, "late_create_s": 5.0, "hang_s": 15.0, "clock_skew_s": 0.0,
-    "latency_s": {"*": [0.0, 0.05]}, "preempt_after_s": [3, 15], "host_lost_after_s": [3, 15], "host_lost_for_s": [2, 10],
-    "stuck": 0.02,
+    "latency_s": {"*": [0.0, 0.05]}, "preempt_after_s": [3, 15], "host_lost_after_s": [3, 15],
+    "host_lost_for_s": [2, 10], "stuck": 0.02,
 }  # fmt: skip
 """What real time asks for: machines that come up within seconds, as the simulators' own do."""
 
@@ -54,6 +55,7 @@ class Order:
     over_s: float = 400.0  # in which callers come
     kill_every_s: tuple[float, float] = (5.0, 12.0)
     most_kills: int | None = None
+    ready_s: float = 100.0  # how long callers wait for a machine
     seed: int = 0
     database: str = "sqlite"
     processes: int = 1
@@ -134,7 +136,9 @@ class Campaign:
         self._plane.start(port=self._port)
         for name, simulator in self._simulators.items():
             simulator.ask("orphan", {"label": f"{STRANGER}{name}"})
-        rentals = Rentals(f"127.0.0.1:{self._port}", self._plane.key, _shared(order.rentals), order.over_s, self._rng)
+        rentals = Rentals(
+            f"127.0.0.1:{self._port}", self._plane.key, _shared(order.rentals), order.over_s, order.ready_s, self._rng
+        )
         callers = threading.Thread(target=rentals.run)
         callers.start()
         self._kill_while(rentals)
@@ -175,7 +179,12 @@ class Campaign:
     def _nothing_alive(self) -> bool:
         """Whether all machines but strangers' are gone."""
         ledgers = [simulator.ask("ledger") for simulator in self._simulators.values()]
-        return not [m for told in ledgers for m in told["machines"] if m["ended_at"] is None and not m["label"].startswith(STRANGER)]
+        return not [
+            m
+            for told in ledgers
+            for m in told["machines"]
+            if m["ended_at"] is None and not m["label"].startswith(STRANGER)
+        ]
 
     def _judge(self, rentals: Rentals) -> None:
         verdict = self.verdict

@@ -18,15 +18,17 @@ from controlplane.adapters.prober import probe_public_key
 from tests.support.plane import pb
 
 PATIENCE_S = 120.0
-READY_S = 100.0
 GPUS = ("RTX 4090", "RTX 3090", "RTX A6000", "A100 SXM4 80GB", "H100 SXM", "L40S", "A100 PCIe 80GB", "RTX A4000")
 _KEY = probe_public_key(b"c" * 32)
 
 
 class Rentals:
-    """So many rentals of each provider, spread over `over_s` seconds. `accepted` holds every operation's id."""
+    """So many rentals of each provider, spread over `over_s` seconds; a machine that is not usable within `ready_s`
+    is given up. `accepted` holds every operation's id."""
 
-    def __init__(self, target: str, key: str, wanted: dict[str, int], over_s: float, rng: random.Random) -> None:
+    def __init__(
+        self, target: str, key: str, wanted: dict[str, int], over_s: float, ready_s: float, rng: random.Random,
+    ) -> None:  # fmt: skip
         self.client = Client(f"http://{target}", key, retry_for=PATIENCE_S, outage=PATIENCE_S)
         self.accepted: list[str] = []
         self.refused: list[str] = []
@@ -34,6 +36,7 @@ class Rentals:
         orders = [provider for provider, count in wanted.items() for _ in range(count)]
         rng.shuffle(orders)
         self._plan = [(rng.random() * over_s, provider, rng.random()) for provider in orders]
+        self._ready_s = ready_s
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(64)
         self._done = threading.Event()
@@ -74,7 +77,7 @@ class Rentals:
         operation = self._accept(lambda: self.client.instances.CreateInstance(request))
         how = "SUCCEEDED"
         try:
-            self.client.wait(operation, timeout=READY_S * chance if chance < 0.1 else READY_S)
+            self.client.wait(operation, timeout=self._ready_s * chance if chance < 0.1 else self._ready_s)
             time.sleep(2.0 + 10 * chance)
         except OperationFailed as failed:
             how = failed.reason

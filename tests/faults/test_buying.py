@@ -1,4 +1,4 @@
-"""Buying through the real adapters and the simulators, in virtual time: failing over, caps, and a provider that hangs."""
+"""Buying through the real adapters and the simulators, in virtual time: failing over, caps, a provider that hangs."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def test_the_ten_cheapest_are_gone_and_the_eleventh_runs() -> None:
         for id in ids[:10]:
             vast.asks[int(id)].held = 1  # type: ignore[attr-defined]
             vast.asks[int(id)].stale_until = vast.clock.now() + 7200  # type: ignore[attr-defined]
-        operation, instance = await stage.done(await stage.create(Requirements((GPU,), tier=Tier.ON_DEMAND)))
+        operation, instance = await stage.done(
+            await stage.create(Requirements((GPU,), tier=Tier.ON_DEMAND), 100 * NANO)
+        )
         tried = [attempt.offer_id for attempt in operation.attempts]
         assert set(tried[:10]) == {f"vastai-{id}" for id in ids[:10]}
         assert tried[10:] == [f"vastai-{ids[10]}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.faults import real
@@ -26,7 +28,7 @@ def test_a_seed_repeats_itself() -> None:
 
 
 def test_a_fault_counts_only_when_it_hit_a_call() -> None:
-    calls = [
+    calls: list[dict[str, Any]] = [
         {"endpoint": "create", "faults": ["stockout", "lost_response"], "outcome": "cut before"},
         {"endpoint": "create", "faults": ["stockout", "html_200"], "outcome": 429},
         {"endpoint": "list", "faults": ["stockout", "missing_row"], "outcome": 200},
@@ -38,7 +40,7 @@ def test_a_fault_counts_only_when_it_hit_a_call() -> None:
 
 
 def test_twelve_rentals_of_real_processes_with_two_kills() -> None:
-    verdict = real.run(real.Order(rentals=14, over_s=8.0, kill_every_s=(4.0, 6.0), most_kills=2, seed=3))
+    verdict = real.run(real.Order(15, 6.0, kill_every_s=(4.0, 6.0), most_kills=2, ready_s=25.0, seed=3))
     print(verdict)
     assert not verdict.broken, str(verdict)
     assert verdict.rentals.total() >= 12

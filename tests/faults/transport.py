@@ -70,6 +70,4 @@ def _answer(outcome: Outcome, request: httpx2.Request) -> httpx2.Response:
     if outcome.point is CutPoint.BEFORE:
         raise httpx2.RemoteProtocolError("server disconnected without sending a response")
     whole = outcome.response
-    return httpx2.Response(
-        whole.status, headers=dict(whole.headers), stream=_CutBody(whole.body), request=request
-    )
+    return httpx2.Response(whole.status, headers=dict(whole.headers), stream=_CutBody(whole.body), request=request)

@@ -52,8 +52,8 @@ class Verdict:
     def __str__(self) -> str:
         rentals = ", ".join(f"{number} {name}" for name, number in sorted(self.rentals.items()))
         lines = [
-            f"{self.histories} histories, {len(self.broken)} broken | {self.rentals.total()} machines rented ({rentals}), "
-            f"{self.accepted} operations | {self.kills} kills | {self.extended} extensions | "
+            f"{self.histories} histories, {len(self.broken)} broken | {self.rentals.total()} machines rented "
+            f"({rentals}), {self.accepted} operations | {self.kills} kills | {self.extended} extensions | "
             f"{self.virtual_s / 3600:.0f} h of virtual time in {self.seconds:.0f} s",
             "attempts: " + ", ".join(f"{name} {number}" for name, number in self.outcomes.most_common()),
             "faults that struck: " + ", ".join(f"{name} {number}" for name, number in sorted(self.struck.items())),

@@ -16,8 +16,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
+import importlib
 import json
 import os
+import pkgutil
 import queue
 import shutil
 import signal
@@ -33,28 +35,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+import gpuplane.v1
 import grpc
 import psutil
 from google.rpc import error_details_pb2, status_pb2
-from gpuplane.v1 import (
-    account_service_pb2,
-    budget_service_pb2,
-    instance_pb2,
-    instance_service_pb2,
-    key_pb2,
-    key_service_pb2,
-    offer_pb2,
-    offer_service_pb2,
-    operation_pb2,
-    operation_service_pb2,
-    stray_pb2,
-    stray_service_pb2,
-    system_service_pb2,
-    usage_service_pb2,
-    watch_pb2,
-    webhook_pb2,
-    webhook_service_pb2,
-)
 from gpuplane_client.services import Services
 
 from controlplane.adapters.providers.local import LocalProvider, LocalSettings
@@ -64,19 +48,14 @@ from controlplane.sandbox.cgroups import PARENT
 
 T = TypeVar("T")
 
+_MODULES = [
+    importlib.import_module(f"gpuplane.v1.{module.name}")
+    for module in pkgutil.iter_modules(gpuplane.v1.__path__)
+    if module.name.endswith("_pb2")
+]
 pb = SimpleNamespace(
-    **{
-        name: value
-        for module in (
-            account_service_pb2, budget_service_pb2, instance_pb2, instance_service_pb2, key_pb2, key_service_pb2,
-            offer_pb2, offer_service_pb2, operation_pb2, operation_service_pb2, stray_pb2, stray_service_pb2,
-            system_service_pb2, usage_service_pb2, watch_pb2, webhook_pb2, webhook_service_pb2,
-        )
-        for name, value in vars(module).items()
-        if name[0].isupper() and name != "DESCRIPTOR"
-    }
-)  # fmt: skip
-"""Every message and enum value of gpuplane.v1."""
+    **{name: value for module in _MODULES for name, value in vars(module).items() if not name.startswith("_")}
+)
 
 DEADLINE_S = 30.0
 CPU_OFFER = "local-cpu"

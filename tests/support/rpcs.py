@@ -38,7 +38,7 @@ class Rpc:
 
     def grpc(self, caller: Any) -> Any:
         """Its stub."""
-        return getattr(getattr(caller, self.service.lower()), self.name)
+        return getattr(getattr(caller, re.sub("(?<!^)(?=[A-Z])", "_", self.service).lower()), self.name)
 
     def rest(self, request: Message) -> tuple[str, str, Any]:
         """Verb, path with query, and JSON body of a call."""

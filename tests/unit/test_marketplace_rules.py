@@ -326,3 +326,38 @@ async def test_a_machine_lost_before_anybody_used_it_is_replaced(lab: Lab) -> No
     assert (first.outcome, first.message) == (
         Outcome.NOT_READY, "the machine failed at the provider: OCI runtime create failed",
     )  # fmt: skip
+
+
+@in_virtual_time
+async def test_a_machine_that_the_provider_does_not_know_yet_is_not_gone(lab: Lab) -> None:
+    lab.provider.capabilities = replace(lab.provider.capabilities, listing_delay_s=20.0)
+    known_from = [NEVER]
+
+    def told(machine: Machine) -> Machine:
+        if lab.clock.now() < known_from[0]:
+            return Machine(machine.id, "", MachineStatus.GONE)
+        return machine
+
+    seen_as(lab, told)
+    lab.work()
+    accepted = await lab.create(requirements=ANY)
+    starting = await lab.until(accepted.id, State.STARTING)
+    await asyncio.sleep(15)
+    assert lab.instance(accepted.id).state is State.STARTING
+    known_from[0] = lab.clock.now()
+    row = await lab.until(accepted.id, State.RUNNING)
+    assert row.machine_id == starting.machine_id
+    assert len(lab.market.machines) == 1
+
+
+@in_virtual_time
+async def test_after_that_it_is_believed(lab: Lab) -> None:
+    lab.provider.capabilities = replace(lab.provider.capabilities, listing_delay_s=20.0)
+    seen_as(lab, lambda machine: Machine(machine.id, "", MachineStatus.GONE))
+    lab.work()
+    accepted = await lab.create(requirements=ANY, max_retries=0)
+    row = await lab.until(accepted.id, State.FAILED)
+    assert row.state_reason == "MACHINE_LOST"
+    assert row.end_at is not None
+    assert row.machine_at is not None
+    assert row.end_at - row.machine_at >= 20 * SECOND

@@ -70,10 +70,10 @@ def test_running_time_goes_on_through_a_change_of_price() -> None:
 
 
 def test_what_the_provider_says_was_paid_counts_refunds_included() -> None:
-    meter = seen(ProviderMeter(PRICE, 0, prepaid_s=3600).begun(START), 5, paid_nano=PRICE + 7)
+    meter = seen(ProviderMeter(PRICE, 0, prepaid_s=3600).begun(START), 5, billed_nano=PRICE + 7)
     assert total(meter, 10) == PRICE + 7
     assert total(meter.extended(3600), 10) == 2 * PRICE + 7, "until it is told"
-    assert total(seen(meter, 20, running=False, paid_nano=0), 30) == 0, "given back"
+    assert total(seen(meter, 20, running=False, billed_nano=0), 30) == 0, "given back"
 
 
 def test_what_was_paid_in_advance_is_not_counted_again_at_another_price() -> None:

@@ -51,7 +51,7 @@ def ids(found: Any) -> list[str]:
 class TestFinding:
     def test_empty(self) -> None:
         book = OfferBook()
-        assert not book.loaded
+        assert not book.providers
         assert list(book) == book.matching(ANY, "USD") == []
         assert book.get("vast-1") is None
         assert book.ranked(ANY, "USD", START).total == 0
@@ -220,7 +220,7 @@ class TestConfidence:
         book.update("a", (), START + MINUTE)
         assert book.freshness("a", START + MINUTE) is Freshness.FRESH
         assert book.freshness("never asked", START) is Freshness.STALE
-        assert not OfferBook().loaded
+        assert not OfferBook().providers
 
     def test_failures_of_offer_host_and_kind_weigh_and_fade(self) -> None:
         dead, beside, same_kind, other = (

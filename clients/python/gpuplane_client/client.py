@@ -36,9 +36,9 @@ from gpuplane_client.watch import (
 class Client(Services):
     """One connection to one server with one key. Safe to share between threads; close it, or use `with`.
 
-    `instances`, `offers`, `operations`, `keys`, `usage`, `budgets`, `webhooks`, `accounts`, `strays` and `system` are
-    the generated stubs. `retry_for` bounds the retries of one call; `outage` is how long wait and watch bear an
-    unreachable server.
+    `instances`, `offers`, `operations`, `keys`, `usage`, `budgets`, `webhooks`, `provider_credentials`, `accounts`,
+    `strays` and `system` are the generated stubs. `retry_for` bounds the retries of one call; `outage` is how long
+    wait and watch bear an unreachable server.
     """
 
     def __init__(

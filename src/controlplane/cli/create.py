@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from controlplane.cli.base import ApiCommand, common, connect
-from controlplane.cli.offers import FILTERS, filters, requirements
+from controlplane.cli.offers import FILTERS, count_to_rent, filters, requirements
 from controlplane.cli.values import DURATION, PAIR
 
 if TYPE_CHECKING:
     from gpuplane_client import Client
-
 
 
 @click.command(cls=ApiCommand)
@@ -136,7 +135,9 @@ def build_request(client: Client, wish: dict[str, Any]) -> Any:
     if wish["offer"]:
         request.offer_id = wish["offer"]
     else:
-        request.requirements.CopyFrom(requirements(**{name: wish[name] for name in FILTERS}))
+        count = count_to_rent(wish["gpu"], wish["count"])
+        wanted = {name: wish[name] for name in FILTERS} | {"count": count}
+        request.requirements.CopyFrom(requirements(**wanted))
     return request
 
 

@@ -17,7 +17,12 @@ ORDERS = ("price_per_hour", "reliability", "vram_gb", "gpu_count", "confidence")
 F = TypeVar("F", bound=Callable[..., object])
 _FILTERS = (
     click.option("--gpu", multiple=True, metavar="NAME", help="GPU type, e.g. H100; cpu for none. Repeatable."),
-    click.option("--count", type=click.IntRange(min=1), help="Number of GPUs, exactly."),
+    click.option(
+        "--count",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Number of GPUs, exactly; 0 for any.  [default: 1 to create or rank a GPU named by --gpu, else any]",
+    ),
     click.option("--min-vram", type=click.IntRange(min=1), metavar="GB", help="Least memory of one GPU."),
     click.option("--region", multiple=True, help="na, eu or apac. Repeatable."),
     click.option("--tier", type=click.Choice(["on-demand", "spot"]), help="How firmly the machine is lent."),
@@ -96,7 +101,7 @@ def offers(
         return
     headings, row = (_WIDE, _wide_row) if wide else (_NARROW, _row)
     empty = "no offer fits; ask for less"
-    print_table(headings, map(row, found), keep=("ID", "PRICE", "NOTE"), empty=empty, wide=wide)
+    print_table(headings, map(row, found), keep=_WHOLE, fold=("ID", "GPU"), empty=empty, wide=wide)
 
 
 def _refuse_options_before(ctx: click.Context) -> None:
@@ -117,6 +122,7 @@ def rank_(template: str, limit: int, **wanted: Any) -> None:
     from controlplane.cli.output import print_json, print_table
     from controlplane.cli.values import format_hourly
 
+    wanted["count"] = count_to_rent(wanted["gpu"], wanted["count"])
     request = RankOffersRequest(requirements=requirements(**wanted), template_id=template, page_size=limit)
     with connect() as client:
         answer = client.offers.RankOffers(request)
@@ -124,7 +130,8 @@ def rank_(template: str, limit: int, **wanted: Any) -> None:
         print_json(answer)
         return
     rows = [(*_row(each.offer)[:-1], format_hourly(each.expected_price_per_hour)) for each in answer.candidates]
-    print_table((*_NARROW[:-1], "EXPECTED"), rows, keep=("ID", "PRICE", "EXPECTED"), empty="no offer would be tried")
+    headings = (*_NARROW[:-1], "EXPECTED")
+    print_table(headings, rows, keep=(*_WHOLE, "EXPECTED"), fold=("ID", "GPU"), empty="no offer would be tried")
     for each in answer.skipped:
         click.echo(f"skipped {each.count}: {each.reason}, such as {each.offer_id}", err=True)
 
@@ -193,6 +200,16 @@ def gpus(vendor: str, unoffered: bool) -> None:
     print_table(headings, rows, keep=headings, empty="nobody offers a GPU now; --all shows the types known")
 
 
+def count_to_rent(gpu: Sequence[str], count: int | None) -> int:
+    """How many GPUs a machine to rent must have; 0 for any number.
+
+    Who names a GPU and no number means one: else, once the single ones are gone, a machine with eight would be rented.
+    """
+    if count is None:
+        return 1 if gpu and "cpu" not in map(str.lower, gpu) else 0
+    return count
+
+
 def requirements(
     *,
     gpu: Sequence[str] = (),
@@ -229,6 +246,7 @@ def requirements(
 
 
 _NARROW = ("ID", "GPU", "REGION", "PRICE", "SURE", "NOTE")
+_WHOLE = ("REGION", "PRICE", "SURE", "NOTE")
 _WIDE = (*_NARROW[:-1], "SEEN", "VRAM", "CPUS", "MEMORY", "DISK", "FREE", "RELIABLE", "LOCATION", "NOTE")
 
 

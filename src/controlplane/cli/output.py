@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from controlplane.cli.columns import GAP, column_widths
+
 if TYPE_CHECKING:
     from google.protobuf.message import Message
     from rich.console import Console
@@ -89,24 +91,31 @@ def print_table(
     rows: Iterable[Sequence[str]],
     *,
     keep: Sequence[str] = ("ID",),
+    fold: Sequence[str] = (),
     empty: str = "",
     wide: bool = False,
 ) -> None:
-    """A table. The columns of `keep` are never cut; the others give way when the terminal is narrow.
+    """A table. Where the terminal is narrow the columns of `fold` go on in the next line and the others are cut;
+    those of `keep` give way last, and then fold too.
 
-    `wide` cuts nothing, however narrow the terminal.
+    `wide` narrows nothing, however narrow the terminal.
     """
+    from rich.cells import cell_len
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        table.add_column(heading, no_wrap=wide or heading in keep)
-    for row in rows:
-        table.add_row(*[_cell(value, heading in keep) for value, heading in zip(row, headings, strict=True)])
-    if table.row_count == 0 and empty:
+    cells = [list(row) for row in rows]
+    if not cells and empty:
         click.echo(empty, err=True)
         return
-    console(width=_UNCUT if wide else None).print(table)
+    screen = console(width=_UNCUT if wide else None)
+    natural = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
+    widths = column_widths(natural, [wide or heading in keep for heading in headings], screen.width)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    for heading, width in zip(headings, widths, strict=True):
+        table.add_column(heading, width=width)
+    for row in cells:
+        table.add_row(*[_cell(value, heading in {*keep, *fold}) for value, heading in zip(row, headings, strict=True)])
+    screen.print(table)
 
 
 def print_details(pairs: Iterable[tuple[str, str]]) -> None:
@@ -117,8 +126,8 @@ def print_details(pairs: Iterable[tuple[str, str]]) -> None:
         click.echo(f"{click.style(name.ljust(width), bold=True)}  {value}")
 
 
-def _cell(value: str, keep: bool) -> Text:
+def _cell(value: str, folds: bool) -> Text:
     from rich.text import Text
 
     style = next((colour for key, colour in _COLOURS.items() if value == key or value.endswith(f" {key}")), "")
-    return Text(value, style=style, no_wrap=True, overflow="fold" if keep else "ellipsis")
+    return Text(value, style=style, no_wrap=not folds, overflow="fold" if folds else "ellipsis")

@@ -123,7 +123,8 @@ def print_attempts(operation: Operation) -> None:
     rows = [
         (str(a.number), a.offer_id, format_hourly(a.price_per_hour), outcome(a), a.message) for a in operation.attempts
     ]
-    print_table(("#", "OFFER", "PRICE", "OUTCOME", "MESSAGE"), rows, keep=("#", "OFFER", "PRICE", "OUTCOME"))
+    headings = ("#", "OFFER", "PRICE", "OUTCOME", "MESSAGE")
+    print_table(headings, rows, keep=("#", "PRICE", "OUTCOME"), fold=("OFFER", "MESSAGE"))
 
 
 def outcome(attempt: Attempt) -> str:

@@ -97,10 +97,12 @@ def _model(market: str, options: dict[str, Any], premises: Premises) -> Marketpl
 
 @contextlib.contextmanager
 def _faults_errors(path: Path) -> Iterator[None]:
-    from controlplane.simulators.faults import Misuse
+    from controlplane.simulators.faults import BadFile, Misuse
 
     try:
         yield
+    except BadFile as error:
+        raise Failure(str(error)) from None
     except Misuse as misuse:
         raise Failure(f"{path}: {misuse}") from None
     except OSError as error:

@@ -51,7 +51,13 @@ def list_(provider: str, kind: str | None) -> None:
         for stray in found
     ]
     headings = ("ID", "KIND", "PROVIDER", "MACHINE", "STATUS", "PRICE", "SEEN", "WISH")
-    print_table(headings, rows, keep=("ID", "KIND", "PRICE", "SEEN", "WISH"), empty="no strays")
+    print_table(
+        headings,
+        rows,
+        keep=("ID", "KIND", "PROVIDER", "PRICE", "SEEN", "WISH"),
+        fold=("MACHINE", "STATUS"),
+        empty="no strays",
+    )
 
 
 @strays.command()

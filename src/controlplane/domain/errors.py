@@ -97,7 +97,10 @@ def invalid(field: str, rule: str, value: object) -> InvalidArgument:
     return InvalidArgument(f"{field} {rule}; got {shown!r}", field=field, rule=rule, value=shown)
 
 
-def not_found(resource: str, id: str) -> NotFound:
+def not_found(resource: str, id: str, where: str = "in this account") -> NotFound:
     """The refusal of an id that does not exist for the caller."""
     shown = id if len(id) <= 100 else id[:100] + "..."
-    return NotFound(f"there is no {resource} {shown!r} in this account", resource=resource, id=shown)
+    return NotFound(f"there is no {resource} {shown!r} {where}", resource=resource, id=shown)
+
+
+ON_THE_MARKET = "on the market"

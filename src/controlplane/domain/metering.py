@@ -24,10 +24,11 @@ class ProviderMeter:
     ran_at: int = 0  # when that was told
     running: bool = False  # it has gone on running since then
     paid_until: int | None = None  # paid in advance; what it costs does not depend on when it ends
-    paid_nano: int | None = None  # in advance and in all, refunds taken off, as the provider tells it
+    billed_nano: int | None = None  # in all, refunds taken off, as the provider tells it
     base_nano: int = 0  # spent before `since`, at other prices
     ran_before_us: int = 0  # at full price before `since`
     prepaid_s: int = 0  # what is paid in advance at a time
+    asked_at: int | None = None  # when the next unit was last about to be paid, while that does not show
 
     def begun(self, at: int) -> ProviderMeter:
         """Of a machine that the provider made at `at`."""
@@ -38,13 +39,13 @@ class ProviderMeter:
         """Paid for longer."""
         if self.paid_until is None:
             return self
-        paid = None if self.paid_nano is None else self.paid_nano + cost(self.price, 0, seconds * SECOND)
-        return replace(self, paid_until=self.paid_until + seconds * SECOND, paid_nano=paid)
+        paid = None if self.billed_nano is None else self.billed_nano + cost(self.price, 0, seconds * SECOND)
+        return replace(self, paid_until=self.paid_until + seconds * SECOND, billed_nano=paid, asked_at=None)
 
     def total(self, until: int) -> int:
         """The cost from the beginning to `until`, in nano-units."""
-        if self.paid_nano is not None:
-            return self.paid_nano
+        if self.billed_nano is not None:
+            return self.billed_nano
         if self.paid_until is not None:
             return cost(self.price, self.since, self.paid_until)
         if self.standby is None:
@@ -54,7 +55,7 @@ class ProviderMeter:
 
     def seen(
         self, now: int, *, running: bool, running_s: float | None, created_at: int | None, paid_until: int | None,
-        price: int | None, standby: int | None = None, paid_nano: int | None = None, first: bool = False,
+        price: int | None, standby: int | None = None, billed_nano: int | None = None, first: bool = False,
     ) -> ProviderMeter:  # fmt: skip
         """As the provider tells it now. `created_at` and `running_s` are its clock; what it does not tell stays. At the
         `first` look, before anything was posted, the prices told are those from the beginning on."""
@@ -71,9 +72,10 @@ class ProviderMeter:
             # Whole units are paid. What the provider says of the end wobbles with its clock; it tells how many.
             units = max(1, round((paid_until - meter.since) / (self.prepaid_s * SECOND)))
             told = meter.since + units * self.prepaid_s * SECOND
-            meter = replace(meter, paid_until=max(told, meter.paid_until or 0))
-        if paid_nano is not None and self.prepaid_s:
-            meter = replace(meter, paid_nano=paid_nano)
+            if told > (meter.paid_until or 0):
+                meter = replace(meter, paid_until=told, asked_at=None)
+        if billed_nano is not None and self.prepaid_s:
+            meter = replace(meter, billed_nano=billed_nano)
         if running_s is not None and self.standby is not None:
             # A clock that runs on between looks is not rewritten for less than a second: rows would change for ever.
             told = round(running_s * SECOND) - self.ran_before_us

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from controlplane.domain.metering import ProviderMeter
@@ -48,13 +48,17 @@ class Offer:
     start_deadline_s: int = 0  # from Created to usable for machines of this class; 0: the provider's default
     prepaid_s: int = 0  # the provider takes money for this long at a time; 0: it bills as time passes
     standby_nano_per_hour: int | None = None  # while it exists and does not run; None: the full price
+    priced_disk_gb: int = 0  # the disk that the price includes
+    disk_nano_per_gb_hour: int = 0  # what every GB above that costs at most
     facts: Mapping[str, float | str | bool] = field(default_factory=dict)  # in the vendor's words, for templates
-    priced_disk_gb: int = 0  # the disk that is in its price
-    nano_per_gb_hour: int = 0  # what each further GB of disk costs at most
 
-    def price_with(self, disk_gb: int) -> int:
-        """The most that it costs per hour with a disk of that size."""
-        return self.price_nano_per_hour + max(0, disk_gb - self.priced_disk_gb) * self.nano_per_gb_hour
+    def with_disk(self, disk_gb: int) -> Offer:
+        """As it costs with a disk of that size; no less than shown."""
+        more = max(0, disk_gb - self.priced_disk_gb) * self.disk_nano_per_gb_hour
+        if not more:
+            return self
+        standby = None if self.standby_nano_per_hour is None else self.standby_nano_per_hour + more
+        return replace(self, price_nano_per_hour=self.price_nano_per_hour + more, standby_nano_per_hour=standby)
 
     @property
     def meter(self) -> ProviderMeter | None:

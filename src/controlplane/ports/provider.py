@@ -23,9 +23,10 @@ class ProviderError(Exception):
     The text is for operators' logs; it never holds a secret and never reaches a client.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | None = None, undone: bool = False) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.undone = undone  # provably nothing was done: it never left, or was refused
 
 
 class LaunchMode(StrEnum):
@@ -194,9 +195,10 @@ class Machine:
     utilisation: Utilisation | None = None
     host_id: str = ""  # local provider: the host it runs on
     standby_nano_per_hour: int | None = None  # what it costs while it does not run
+    seen_at: int | None = None  # when the request for this view was sent; None: just now
     running_s: float | None = None
     paid_until: int | None = None
-    paid_nano: int | None = None  # in advance, in all, refunds taken off
+    billed_nano: int | None = None  # in all, refunds taken off, where that is told at once
     expires_at: int | None = None  # when the provider will end it, whatever we do
     ended_at: int | None = None  # GONE: since when
 
@@ -212,7 +214,8 @@ class Listing:
 class Destruction(StrEnum):
     """What became of a destroy."""
 
-    GONE = "gone"  # the provider confirms that nothing is left and nothing is billed
+    GONE = "gone"  # the provider confirms that nothing is left and nothing is billed: this destroy ended it
+    ABSENT = "absent"  # there was nothing to destroy: it had ended before
     PENDING = "pending"  # under way; ask again
 
 
@@ -227,7 +230,7 @@ class Capabilities:
     jupyter: bool = False  # understands LaunchMode.JUPYTER
     launch_timeout_s: float = 90.0  # the longest launch() may take
     call_timeout_s: float = 30.0  # the longest any other call may take
-    listing_delay_s: float = 0.0  # how late a new machine may appear in list()
+    listing_delay_s: float = 0.0  # how late a new machine may appear, and a destroyed one still show
     late_create_s: float = 60.0  # how long after its call was cut a create may still take effect
     transition_poll_s: float = 5.0  # how often to look while a machine comes up or goes away
     steady_poll_s: float = 30.0  # how often to look at a running machine
@@ -274,8 +277,14 @@ class Provider(Protocol):
         ...
 
     async def describe(self, machine_id: str) -> Machine:
-        """One machine. Status GONE only when the provider positively says so."""
+        """One machine. Status GONE only when the provider positively says so; within `listing_delay_s` of its creation
+        the engine takes that for "not known yet"."""
         ...
+
+    async def verify(self, machine_id: str) -> Machine:
+        """One machine asked for by itself, past every list and memory that may be behind: for whether a destroy without
+        an answer has worked."""
+        return await self.describe(machine_id)
 
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         """End a machine; idempotent, safe to repeat at any time, also after a restart of the control plane.
@@ -290,6 +299,12 @@ class Provider(Protocol):
         """Pay for that much more in advance; sent once. What came of it shows in `describe().paid_until`. Raises
         ProviderError where `capabilities.extend` is false."""
         raise ProviderError(f"{self.name} is not paid in advance")
+
+    async def bill(self, machine_id: str, since: int) -> int | None:
+        """What the provider took for a machine that was made at `since` and has ended, in nano-units, as far as it has
+        told by now; None where it does not tell. Asked where the last look failed, and what the machine did after it is
+        not known."""
+        return None
 
     async def templates(self) -> tuple[Template, ...]:
         """The provider's own templates; empty where `capabilities.templates` is false."""

@@ -8,8 +8,10 @@ late enough, lets the next attempt begin.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import structlog
 
 from controlplane.domain import ids as id_forms
 from controlplane.domain.billing import SECOND
@@ -31,6 +33,7 @@ from controlplane.ports.provider import (
     MachineStatus,
     NoFunds,
     Provider,
+    ProviderError,
     RateLimited,
     Rejected,
     Stockout,
@@ -49,9 +52,13 @@ from controlplane.usecases.offerbook import BEING_BOUGHT
 
 LOOKUP_GRACE_S = 1.0  # beyond what the provider's lateness explains, before a missing label counts as "not created"
 RETRY_LIMITED_S = 5.0
+SHUN_S = 10.0  # for how long purchases go elsewhere after a provider could not be asked
+OUT = "at a provider that cannot be asked at the moment"
 MAX_REPEATS = 10  # tries of one offer whose answers were lost
 
 LOST = frozenset({MachineStatus.GONE, MachineStatus.FAILED, MachineStatus.PREEMPTED})
+
+log = structlog.get_logger()
 
 _REPEATABLE = frozenset({Outcome.RATE_LIMITED, Outcome.NOT_CREATED})
 
@@ -85,7 +92,7 @@ async def _try_next(tenure: Tenure, instance: Instance, operation: Operation | N
     attempts = operation.attempts if operation else ()
     choice = _choose(core, instance, attempts)
     if choice.offer is None:
-        await _out_of_offers(tenure, instance, attempts, choice.skipped)
+        await _out_of_offers(tenure, instance, attempts, choice)
         return None
     offer = choice.offer
     core.offers.claim(offer.id)
@@ -104,7 +111,13 @@ async def _try(
     provider = _seller(core, offer.provider, credential)
     assert provider is not None, "_choose takes offers of known providers only"
     # The turn comes before the intent: from the commit on it is milliseconds until the provider hears of it.
-    await admit(core, provider, "launch")
+    try:
+        await admit(core, provider, "launch")
+    except ProviderError as error:
+        log.warning("allocate.provider_out", provider=offer.provider, instance=instance.id, error=str(error))
+        pause_s = error.retry_after_s or SHUN_S
+        core.offers.shun(offer.provider, credential, core.clock.now() + int(pause_s * SECOND))
+        return await tenure.apply(nothing)  # another provider may be next
     number = instance.attempt + 1
     label = id_forms.label(core.deployment_id, instance.id, number)
     replaced = attempts[-1].number if attempts and attempts[-1].outcome is Outcome.NOT_READY else 0
@@ -172,6 +185,7 @@ class Choice:
 
     offer: Offer | None
     skipped: tuple[SkippedOffers, ...] = ()
+    waiting: bool = False  # for what has to be known first
 
 
 def _choose(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Choice:
@@ -182,22 +196,23 @@ def _choose(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Ch
     """
     if len(attempts) >= core.policy.max_attempts:
         return Choice(None)
-    wish = instance.wish
+    wish, shut = instance.wish, _shut(core, instance, attempts)
     if wish.requirements is not None:
         template = core.offers.template(wish.template) if wish.template else None
+        if wish.template and template is None:
+            return Choice(None, waiting=True)  # a fresh process has not read them yet
         cap, now = wish.max_price_nano_per_hour, core.clock.now()
-        ranking = core.offers.ranked(wish.requirements, instance.currency, now, cap, template)
+        ranking = core.offers.ranked(wish.requirements, instance.currency, now, cap, template, shut)
         candidates = [candidate.offer for candidate in ranking.candidates]
         skipped = list(ranking.skipped)
     else:
         named = core.offers.get(wish.offer_id)
-        cap = wish.max_price_nano_per_hour
-        candidates = [named] if named is not None and (cap is None or named.price_nano_per_hour <= cap) else []
+        candidates = [named] if named is not None else []
         skipped = []
     repeats = Counter(a.offer_id for a in attempts if a.outcome is Outcome.NOT_CREATED)
     left, passed = [], dict[str, list[str]]()
-    unfit = _unfit(core, instance, attempts)
-    for offer in candidates:
+    unfit = _unfit(core, instance, attempts, shut)
+    for offer in (offer.with_disk(wish.disk_gb) for offer in candidates):
         if why := unfit(offer):
             passed.setdefault(why, []).append(offer.id)
         elif repeats[offer.id] < MAX_REPEATS:
@@ -207,28 +222,50 @@ def _choose(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Ch
     return Choice(min(left, key=lambda o: repeats[o.id], default=None), tuple(skipped))
 
 
-def _unfit(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Callable[[Offer], str]:
+def _unfit(
+    core: Core, instance: Instance, attempts: tuple[Attempt, ...], shut: Mapping[str, str]
+) -> Callable[[Offer], str]:
     """Tells why an offer on the market is not for this instance now; empty when it is."""
-    refused = {a.provider for a in attempts if a.outcome in (Outcome.AUTH_FAILED, Outcome.NO_FUNDS)}
     tried = {a.offer_id for a in attempts if a.outcome not in _REPEATABLE}
-    resting = _resting(core, attempts)
+    cap = instance.wish.max_price_nano_per_hour
 
     def unfit(offer: Offer) -> str:
-        credential = core.credentials.of(instance.account_id, offer.provider)
         if offer.id in tried:
             return "tried already"
-        provider = _seller(core, offer.provider, credential)
-        if provider is None:
-            return f"no credential for {offer.provider}"
-        if why := provider.refuses(_wish_at(provider, instance.wish)):
-            return why
-        if offer.provider in refused:
-            return f"{offer.provider} refused the credential or its account cannot pay"
-        if offer.provider in resting:
-            return f"{offer.provider} asked to come back later"
-        return "of another host" if offer.host_id not in ("", core.host_id) else ""
+        if cap is not None and offer.price_nano_per_hour > cap:
+            return "too dear"
+        return shut.get(offer.provider) or ("of another host" if offer.host_id not in ("", core.host_id) else "")
 
     return unfit
+
+
+def _shut(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> dict[str, str]:
+    """Providers that are no use to this instance now, whatever they offer, and why."""
+    refused = {a.provider for a in attempts if a.outcome in (Outcome.AUTH_FAILED, Outcome.NO_FUNDS)}
+    resting = _resting(core, attempts)
+
+    def why(name: str) -> str:
+        credential = core.credentials.of(instance.account_id, name)
+        provider = _seller(core, name, credential)
+        if provider is None:
+            return f"no credential for {name}"
+        if core.offers.shunned(name, credential, core.clock.now()):
+            return OUT
+        if name in refused:
+            return f"{name} refused the credential or its account cannot pay"
+        if name in resting:
+            return f"{name} asked to come back later"
+        return provider.refuses(_wish_at(provider, instance.wish))
+
+    return {name: reason for name in core.offers.providers if (reason := why(name))}
+
+
+def _unheard(core: Core, instance: Instance) -> bool:
+    """Whether a market at which the account can buy was not seen yet: a fresh process has not asked all of them."""
+    own = {name for name in core.credentials.marketplaces if core.credentials.of(instance.account_id, name)}
+    requirements = instance.wish.requirements
+    wanted = frozenset(requirements.providers) if requirements is not None else frozenset()
+    return any(name not in core.offers.providers for name in own | set(core.providers) if not wanted or name in wanted)
 
 
 def _resting(core: Core, attempts: tuple[Attempt, ...]) -> set[str]:
@@ -237,16 +274,15 @@ def _resting(core: Core, attempts: tuple[Attempt, ...]) -> set[str]:
     return {a.provider for a in attempts if a.outcome is Outcome.RATE_LIMITED and (a.ended_at or 0) > since}
 
 
-async def _out_of_offers(
-    tenure: Tenure, instance: Instance, attempts: tuple[Attempt, ...], skipped: tuple[SkippedOffers, ...]
-) -> None:
-    core = tenure.core
+async def _out_of_offers(tenure: Tenure, instance: Instance, attempts: tuple[Attempt, ...], choice: Choice) -> None:
+    core, skipped = tenure.core, choice.skipped
     overdue = core.clock.now() - instance.created_at > core.policy.allocate_deadline_s * SECOND
     # A fresh process has not asked the providers yet; a limited one only wants patience.
-    waiting = not core.offers.loaded or (bool(attempts) and attempts[-1].outcome is Outcome.RATE_LIMITED)
-    waiting = waiting or any(each.reason == BEING_BOUGHT for each in skipped)
+    waiting = choice.waiting or _unheard(core, instance) or bool(_resting(core, attempts))
+    waiting = waiting or any(each.reason in (BEING_BOUGHT, OUT) for each in skipped)
     if waiting and not overdue and len(attempts) < core.policy.max_attempts:
-        await tenure.apply(nothing, due_in_s=RETRY_LIMITED_S if attempts else 0.2)
+        age_s = (core.clock.now() - instance.created_at) / SECOND
+        await tenure.apply(nothing, due_in_s=min(RETRY_LIMITED_S, max(0.2, age_s / 10)))
         return
     refusals = {Outcome.AUTH_FAILED, Outcome.NO_FUNDS, Outcome.REJECTED}
     if attempts and all(a.outcome in refusals for a in attempts):
@@ -352,7 +388,7 @@ async def _settle(tenure: Tenure, instance: Instance, attempt: Attempt) -> Insta
     listing = await ask(tenure.core, provider, "list", provider.list(instance.label))
     machine = next((m for m in listing.machines if m.label == instance.label), None)
     if machine is not None and machine.status in LOST:
-        return await tenure.apply(lambda rows: _half_made(rows, attempt.number, machine))
+        return await tenure.apply(lambda rows: _half_made(rows, attempt, machine))
     if machine is not None:
         offer = tenure.core.offers.known(attempt.offer_id)
         return await tenure.apply(lambda rows: _adopt(rows, provider, attempt, machine, offer))
@@ -388,14 +424,13 @@ def _adopt(rows: Rows, provider: Provider, attempt: Attempt, machine: Machine, o
     _begin_start(rows, provider, offer)
 
 
-def _half_made(rows: Rows, number: int, machine: Machine) -> None:
-    """Only wreckage was made: it is returned before the next attempt."""
+def _half_made(rows: Rows, attempt: Attempt, machine: Machine) -> None:
+    """Only wreckage was made: it is returned before the next attempt, and costs what it costs until then."""
     if rows.create is not None:
         message = "the machine was left half-made and is being returned"
-        rows.create = rows.create.outcome(number, Outcome.NOT_CREATED, message, rows.now)
-    rows.instance = replace(
-        rows.instance, machine_id=machine.id, machine_at=rows.now, missing_since=None, updated_at=rows.now
-    )
+        rows.create = rows.create.outcome(attempt.number, Outcome.NOT_CREATED, message, rows.now)
+    rows.instance = replace(rows.instance.made(machine.id, attempt.started_at), updated_at=rows.now)
+    metered(rows, machine)
 
 
 async def _return_unusable(tenure: Tenure, instance: Instance) -> Instance | None:

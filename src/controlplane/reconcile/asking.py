@@ -8,9 +8,20 @@ from typing import TypeVar
 
 import structlog
 
+from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
+from controlplane.domain.records import replace
 from controlplane.ports.meter import Count, Timing
-from controlplane.ports.provider import Ambiguous, Destruction, LaunchOutcome, LaunchSpec, Provider, ProviderError
+from controlplane.ports.provider import (
+    Ambiguous,
+    Destruction,
+    LaunchOutcome,
+    LaunchSpec,
+    Machine,
+    MachineStatus,
+    Provider,
+    ProviderError,
+)
 from controlplane.usecases.core import Core
 
 T = TypeVar("T")
@@ -42,6 +53,21 @@ async def launch(core: Core, provider: Provider, spec: LaunchSpec) -> LaunchOutc
     except ProviderError as error:
         log.warning("provider.launch_unclear", provider=provider.name, label=spec.label, error=str(error))
         return Ambiguous("the provider's answer was lost or not understood")
+
+
+async def look(core: Core, provider: Provider, instance: Instance) -> Machine:
+    """The instance's machine as it is. One that the provider does not know so soon after its creation is not gone."""
+    view = provider.verify if instance.destroy_at is not None else provider.describe
+    machine = await ask(core, provider, "describe", view(instance.machine_id))
+    if machine.status is MachineStatus.GONE and machine.ended_at is None and newborn(core, provider, instance):
+        return replace(machine, status=MachineStatus.UNKNOWN, message="the provider does not know it yet")
+    return machine if machine.seen_at is not None else replace(machine, seen_at=core.clock.now())
+
+
+def newborn(core: Core, provider: Provider, instance: Instance) -> bool:
+    """Whether the machine is so young that the provider need not know it."""
+    age = core.clock.now() - (instance.machine_at or 0)
+    return age < provider.capabilities.listing_delay_s * SECOND
 
 
 async def admit(core: Core, provider: Provider, call: str) -> None:

@@ -199,5 +199,9 @@ class CredentialKeeper:
             called_s = provider.capabilities.offers_pause_s + 2 * provider.capabilities.call_timeout_s
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TURN_S + called_s), asyncio.TaskGroup() as loops:
-                    loops.create_task(refresh_offers(self._core, provider, self._offers_interval_s))
+                    loops.create_task(
+                        refresh_offers(
+                            self._core, provider, max(self._offers_interval_s, provider.capabilities.offers_pause_s)
+                        )
+                    )
                     loops.create_task(refresh_templates(self._core, provider))

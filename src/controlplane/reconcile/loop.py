@@ -158,9 +158,9 @@ class InstanceLoop:
         busy: dict[str, int] = {}
         for tenure, _ in self._active.values():
             busy[tenure.provider] = busy.get(tenure.provider, 0) + 1
+        most = {name: provider.capabilities.concurrency for name, provider in self._core.providers.items()}
         return tuple(
-            (name, provider.capabilities.concurrency - busy.get(name, 0))
-            for name, provider in self._core.providers.items()
+            (name, count - busy.get(name, 0)) for name, count in (self._core.credentials.concurrency | most).items()
         )
 
     async def _work(self, tenure: Tenure, instance: Instance) -> None:

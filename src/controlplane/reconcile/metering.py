@@ -21,16 +21,18 @@ def metered(rows: Rows, machine: Machine) -> None:
     created_at = None
     if machine.created_at is not None:
         created_at = min(max(machine.created_at, began), rows.now)
-    told = any(each is not None for each in (machine.running_s, machine.paid_until, machine.paid_nano))
+    told = any(each is not None for each in (machine.running_s, machine.paid_until, machine.billed_nano))
     drifted = machine.price_nano_per_hour is not None and machine.price_nano_per_hour != row.price_nano_per_hour
     meter = row.meter
     if meter is None and (told or drifted):
         meter = ProviderMeter(row.price_nano_per_hour, row.machine_at)
     if meter is not None:
+        # Between the look and this commit a probe or a wait for a turn may lie.
+        seen_at = rows.now if machine.seen_at is None else min(machine.seen_at, rows.now)
         meter = meter.seen(
-            rows.now, running=machine.status is MachineStatus.RUNNING, running_s=machine.running_s,
+            seen_at, running=machine.status is MachineStatus.RUNNING, running_s=machine.running_s,
             created_at=created_at, paid_until=machine.paid_until, price=machine.price_nano_per_hour,
-            standby=machine.standby_nano_per_hour, paid_nano=machine.paid_nano, first=row.cost_until is None,
+            standby=machine.standby_nano_per_hour, billed_nano=machine.billed_nano, first=row.cost_until is None,
         )  # fmt: skip
     rows.instance = replace(
         row, meter=meter, machine_at=created_at if created_at is not None and not row.cost_nano else row.machine_at,

@@ -11,7 +11,7 @@ from controlplane.domain.state import State
 from controlplane.ports.provider import Machine, MachineStatus, Provider, ProviderError, Utilisation
 from controlplane.reconcile import endings
 from controlplane.reconcile.allocate import LOST
-from controlplane.reconcile.asking import ask, provider_of
+from controlplane.reconcile.asking import ask, look, provider_of
 from controlplane.reconcile.lease import end_if_over
 from controlplane.reconcile.looks import next_look
 from controlplane.reconcile.metering import metered
@@ -29,12 +29,13 @@ async def observe(tenure: Tenure, instance: Instance) -> None:
     if instance.ending:
         await tenure.apply(lambda rows: _end(rows, core.policy), due_in_s=0)
         return
-    provider = provider_of(core, instance)
     machine: Machine | None = None
-    paid_s = 0
+    paid_s, pause = 0, core.policy.meter_interval_s
     with contextlib.suppress(ProviderError):  # the sweep and the provider's metrics tell; the lease goes on
-        machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
-        paid_s = await _pay_on(core, provider, instance, machine)
+        provider = provider_of(core, instance)
+        pause = provider.capabilities.steady_poll_s
+        machine = await look(core, provider, instance)
+        paid_s = await _pay_on(tenure, provider, instance, machine)
 
     def findings(rows: Rows) -> None:
         if machine is not None:
@@ -46,17 +47,16 @@ async def observe(tenure: Tenure, instance: Instance) -> None:
         if rows.instance.ending and rows.instance.state in (State.RUNNING, State.STOPPED):
             endings.stopping(rows)
 
-    pause = provider.capabilities.steady_poll_s
     await tenure.apply(findings, due_in_s=next_look(core.policy, pause), failed=machine is None)
 
 
-async def _pay_on(core: Core, provider: Provider, instance: Instance, machine: Machine) -> int:
+async def _pay_on(tenure: Tenure, provider: Provider, instance: Instance, machine: Machine) -> int:
     """Pay for the next unit of a machine that is paid in advance, if its life goes on past what is paid. For how many
     seconds.
 
-    An answer that is lost is not asked for again at once: the next look shows whether it was paid.
+    That it is about to be paid is recorded before. An answer that is lost is asked for again only when it would show.
     """
-    meter = instance.meter
+    core, meter = tenure.core, instance.meter
     if not provider.capabilities.extend or meter is None or meter.paid_until is None:
         return 0
     paid_until = max(meter.paid_until, machine.paid_until or 0)
@@ -65,8 +65,19 @@ async def _pay_on(core: Core, provider: Provider, instance: Instance, machine: M
         return 0
     if core.clock.now() < paid_until - PAY_AHEAD_S * SECOND:
         return 0
+    capabilities = provider.capabilities
+    shows_s = capabilities.call_timeout_s + capabilities.late_create_s + capabilities.listing_delay_s
+    if meter.asked_at is not None and core.clock.now() < meter.asked_at + shows_s * SECOND:
+        return 0
+    if (await tenure.apply(_paying)).ending:
+        return 0
     await ask(core, provider, "extend", provider.extend(instance.machine_id, meter.prepaid_s))
     return meter.prepaid_s
+
+
+def _paying(rows: Rows) -> None:
+    if rows.instance.meter is not None and not rows.instance.ending:
+        rows.instance = replace(rows.instance, meter=replace(rows.instance.meter, asked_at=rows.now))
 
 
 def _paid(rows: Rows, seconds: int) -> None:

@@ -9,10 +9,10 @@ from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.meter import Count, Timing
 from controlplane.ports.probe import ProbeResult
-from controlplane.ports.provider import Machine, MachineStatus, Provider, SshEndpoint
+from controlplane.ports.provider import Machine, MachineStatus, Provider, ProviderError, SshEndpoint
 from controlplane.reconcile import endings
 from controlplane.reconcile.allocate import LOST, note_failure
-from controlplane.reconcile.asking import ask, provider_of
+from controlplane.reconcile.asking import look, provider_of
 from controlplane.reconcile.looks import next_look
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
@@ -30,7 +30,14 @@ async def start(tenure: Tenure, instance: Instance) -> None:
         await tenure.apply(endings.stopping, due_in_s=0)
         return
     provider = provider_of(core, instance)
-    machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
+    try:
+        machine = await look(core, provider, instance)
+    except ProviderError:
+        if instance.start_deadline_at is None or core.clock.now() < instance.start_deadline_at:
+            raise
+        message = "the machine was not usable in time: the provider could not be asked about it"
+        await _give_up(tenure, instance, provider, lambda rows: _not_ready(rows, core, "START_TIMEOUT", message))
+        return
     if machine.status in LOST:
         await _give_up(tenure, instance, provider, lambda rows: _lost_early(rows, core, machine))
         return
@@ -47,7 +54,7 @@ async def start(tenure: Tenure, instance: Instance) -> None:
         row = rows.instance
         # The first host key met is the one that must answer until the end.
         rows.instance = replace(
-            row, seen_at=rows.now, ssh_host_key=row.ssh_host_key or ready.host_key,
+            row, seen_at=rows.now, missing_since=None, ssh_host_key=row.ssh_host_key or ready.host_key,
             refused_at=(row.refused_at or rows.now) if ready.refused else None,
         )  # fmt: skip
         if hopeless(rows.instance, provider, ready, rows.now):
@@ -120,7 +127,8 @@ def _running(rows: Rows, core: Core, machine: Machine, way: SshEndpoint | None, 
     rows.instance = replace(
         rows.instance.to(State.RUNNING, rows.now).reservation_begun(),
         ssh_host=way.host, ssh_port=way.port, ssh_user=way.user, ssh_host_key=ready.host_key or way.host_key,
-        model_url=machine.model_url or machine.jupyter_url, seen_at=rows.now, refused_at=None,
+        model_url=machine.model_url or machine.jupyter_url, seen_at=rows.now, missing_since=None,
+        refused_at=None,
     )  # fmt: skip
     if rows.create is not None:
         rows.create = rows.create.enter("ready", rows.now).finish(OperationState.SUCCEEDED, rows.now)

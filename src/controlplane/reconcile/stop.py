@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from controlplane.domain.instance import Instance
 from controlplane.domain.records import replace
 from controlplane.domain.state import State
-from controlplane.ports.provider import Destruction, MachineStatus, Provider
+from controlplane.ports.provider import Destruction, Machine, MachineStatus, Provider, ProviderError
 from controlplane.reconcile import endings
-from controlplane.reconcile.asking import admit, ask, destroy, provider_of
+from controlplane.reconcile.asking import admit, ask, destroy, look, newborn, provider_of
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows, Tenure
@@ -45,18 +47,64 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
     core, capabilities = tenure.core, provider.capabilities
     if not (capabilities.destroy_is_end or capabilities.extend):
         done = await destroy(core, provider, instance.machine_id, grace_s=grace_s)
-        return core.clock.now() if done is Destruction.GONE else None
+        return None if done is Destruction.PENDING else core.clock.now()
+    machine: Machine | None = None
+    with contextlib.suppress(ProviderError):  # one that cannot be looked at is destroyed all the same
+        machine = await look(core, provider, instance)
+    if machine is not None and machine.status is MachineStatus.GONE:
+        row = await tenure.apply(lambda rows: metered(rows, machine))
+        gone_at = machine.ended_at or row.destroy_at or core.clock.now()
+        return await _settled(tenure, provider, row, machine, gone_at)
     await admit(core, provider, "destroy")
-    machine = await ask(core, provider, "describe", provider.describe(instance.machine_id))
-    gone = machine.status is MachineStatus.GONE
+    sent_at = 0
 
-    def seen(rows: Rows) -> None:
-        metered(rows, machine)
-        if capabilities.destroy_is_end and not gone:
+    def about_to(rows: Rows) -> None:
+        nonlocal sent_at
+        sent_at = rows.now
+        if machine is not None:
+            metered(rows, machine)
+        # One that was seen after the last destroy proves that it did nothing; without a look it may have ended it.
+        seen = machine is not None and machine.status is not MachineStatus.UNKNOWN
+        if capabilities.destroy_is_end and (seen or rows.instance.destroy_at is None):
             rows.instance = replace(rows.instance, destroy_at=rows.now)
 
-    now = await tenure.apply(seen)
-    if gone:
-        return machine.ended_at or now.destroy_at or core.clock.now()
-    done = await ask(core, provider, "destroy", provider.destroy(instance.machine_id, grace_s=grace_s))
-    return now.destroy_at if done is Destruction.GONE else None
+    row = await tenure.apply(about_to)
+    try:
+        done = await ask(core, provider, "destroy", provider.destroy(instance.machine_id, grace_s=grace_s))
+    except ProviderError as error:
+        if error.undone and row.destroy_at == sent_at:
+            await tenure.apply(lambda rows: _sent(rows, None))
+        raise
+    if not capabilities.destroy_is_end:
+        return None  # where machines are paid in advance, the next look tells what was paid and since when it is gone
+    if done is Destruction.PENDING:
+        await tenure.apply(lambda rows: _sent(rows, sent_at))  # accepted: this is the one that ends it
+        return None
+    if done is Destruction.ABSENT and newborn(core, provider, row):
+        return None
+    gone_at = sent_at if done is Destruction.GONE else row.destroy_at or sent_at
+    return await _settled(tenure, provider, row, machine, gone_at)
+
+
+async def _settled(tenure: Tenure, provider: Provider, row: Instance, machine: Machine | None, gone_at: int) -> int:
+    """Since when it is gone. What a machine did after the last look at it, only the provider's own bill can tell: one
+    that was just seen running went on, any other may have begun or stopped."""
+    if machine is not None and machine.status is MachineStatus.RUNNING and row.destroy_at == gone_at:
+        return gone_at
+    billed: int | None = None
+    with contextlib.suppress(ProviderError):  # then it is what was seen
+        billed = await ask(tenure.core, provider, "bill", provider.bill(row.machine_id, row.machine_at or gone_at))
+
+    def told(rows: Rows) -> None:
+        meter = rows.instance.meter
+        if meter is not None and billed is not None:
+            rows.instance = replace(rows.instance, meter=replace(meter, billed_nano=billed))
+
+    if billed is not None:
+        await tenure.apply(told)
+    return gone_at
+
+
+def _sent(rows: Rows, at: int | None) -> None:
+    """With the moment of the destroy that ends it; None: the one that was about to be sent did nothing."""
+    rows.instance = replace(rows.instance, destroy_at=at)

@@ -8,6 +8,7 @@ from controlplane.domain import ids as id_forms
 from controlplane.domain.account import Account
 from controlplane.domain.billing import SECOND, BillingPolicy
 from controlplane.domain.instance import Instance, Wish
+from controlplane.domain.metering import ProviderMeter
 from controlplane.domain.operation import Attempt, Operation, OperationKind, OperationState, Outcome
 from controlplane.domain.principal import ALL
 from controlplane.domain.records import replace
@@ -100,6 +101,15 @@ async def adopt(core: Core, provider: Provider, credential_id: str, row: StrayMa
     return done
 
 
+def _meter(provider: Provider, price: int, made_at: int, machine: Machine) -> ProviderMeter | None:
+    """Machines paid in advance have to be paid on, by the hour unless somebody knows better."""
+    if not provider.capabilities.extend:
+        return None
+    return replace(
+        ProviderMeter(price, made_at, prepaid_s=3600).begun(made_at), paid_until=machine.paid_until or made_at
+    )
+
+
 def _adopted(
     core: Core, tx: Transaction, provider: Provider, account: Account, row: StrayMachine, machine: Machine
 ) -> tuple[Operation, Instance]:
@@ -112,7 +122,7 @@ def _adopted(
     assert parsed is not None, "only labels of ours become strays"
     _, instance_id, attempt = parsed
     made_at = min(machine.created_at or row.first_seen_at, tx.now)
-    price = row.price_nano_per_hour
+    price = machine.price_nano_per_hour or row.price_nano_per_hour
     bought = Attempt(
         attempt, "", provider.name, price, account.currency, made_at, Outcome.CREATED, "adopted", ended_at=tx.now
     )
@@ -126,6 +136,7 @@ def _adopted(
         billing=BillingPolicy(), currency=account.currency, created_at=tx.now, updated_at=tx.now,
         state=State.STARTING, provider=provider.name, price_nano_per_hour=price, host_id=machine.host_id,
         attempt=attempt, label=row.label, machine_id=machine.id, machine_at=made_at,
+        meter=_meter(provider, price, made_at, machine),
         provider_expire_at=machine.expires_at,
         start_deadline_at=tx.now + int(provider.capabilities.start_deadline_s * SECOND),
         hard_expire_at=tx.now + core.policy.max_duration_s * SECOND,

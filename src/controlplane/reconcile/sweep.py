@@ -130,15 +130,19 @@ class Sweeper:
         elif row.kind is StrayKind.FOREIGN:
             log.warning("sweep.foreign_machine", provider=self.provider.name, label=row.label, stray=row.id)
 
-    def _seen_twice(self, row: StrayMachine) -> bool:
-        """Again past the time in which a create may still be on its way to its row."""
-        return row.last_seen_at - row.first_seen_at >= self._grace
+    @staticmethod
+    def _seen_twice(row: StrayMachine) -> bool:
+        """By two sweeps. More patience is not needed: a create's label stands in its row before the provider hears of
+        it, so a machine whose row has ended or moved on is nobody's."""
+        return row.last_seen_at - row.first_seen_at >= GRACE_S * SECOND
 
     @property
     def _grace(self) -> int:
         return int((self.provider.capabilities.listing_delay_s + GRACE_S) * SECOND)
 
     async def _adopt(self, row: StrayMachine, machine: Machine) -> None:
+        if machine.status not in LOST:  # a list tells less of a machine than a look, its price among it
+            machine = await ask(self.core, self.provider, "describe", self.provider.describe(machine.id))
         if machine.status in LOST:
             await strays.note(self.core, row, f"the machine is {machine.status} at the provider")
         elif await strays.adopt(self.core, self.provider, self.credential_id, row, machine):
@@ -158,7 +162,7 @@ class Sweeper:
             log.warning("sweep.destroy_failed", provider=self.provider.name, label=row.label, error=str(error))
             await strays.note(self.core, row, "the provider could not be asked to destroy it")
             return
-        if destroyed is Destruction.GONE:
+        if destroyed is not Destruction.PENDING:
             await strays.forget(self.core, row.id)
 
     async def _ghosts(self, listing: Listing) -> int:

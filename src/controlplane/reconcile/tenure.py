@@ -129,7 +129,7 @@ class Tenure:
         if instance.settled:
             tx.delete(WorkItem, self.id)
             return
-        item = replace(item, provider=instance.provider, host_id=instance.host_id)
+        item = replace(item, provider=instance.provider or item.provider, host_id=instance.host_id)
         if due_in_s is None:
             tx.put(item.renewed(tx.now, self.lease))
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,11 +18,28 @@ ANY_ENDPOINT = "*"
 
 
 class Misuse(ValueError):
-    """A switch, a faults file or a control call that makes no sense; names field, rule and value."""
+    """A switch or a control call that makes no sense; names field, rule and value."""
 
     def __init__(self, name: str, rule: str, value: object) -> None:
         super().__init__(f"{name}: {rule}, not {json.dumps(value, default=str)[:200]}")
         self.field, self.rule, self.value = name, rule, value
+
+
+class UnknownWord(Misuse):
+    """A switch or fault that does not exist; names the one that was probably meant."""
+
+    def __init__(self, name: str, kind: str, word: object, known: Sequence[str]) -> None:
+        super().__init__(name, f"must be a {kind}", word)
+        near = get_close_matches(str(word), known, 1)
+        hint = f"did you mean {near[0]}?" if near else "GET /_sim/config of a running simulator shows the switches"
+        self._sentence = f"there is no {kind} {str(word)[:100]!r}; {hint}"
+
+    def __str__(self) -> str:
+        return self._sentence
+
+
+class BadFile(ValueError):
+    """A faults file that does not hold a JSON object; the text names the file."""
 
 
 def _probability() -> Any:
@@ -138,7 +156,7 @@ class Faults:
         checked = {}
         for name, value in values.items():
             if name not in known:
-                raise Misuse(name, f"is no switch; there are {', '.join(known)}", value)
+                raise UnknownWord(name, "switch", name, list(known))
             checked[name] = _checked(name, known[name].metadata, value)
         return replace(self, **checked)
 
@@ -207,13 +225,13 @@ class FaultQueue:
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """A faults file: one JSON object of switches, and `queue`. Raises Misuse; OSError when it cannot be read."""
+    """A faults file: one JSON object of switches, and `queue`. Raises BadFile; OSError when it cannot be read."""
     try:
         value = json.loads(path.read_bytes())
     except ValueError as error:
-        raise Misuse(str(path), f"must be a JSON file ({error})", "what it holds") from None
+        raise BadFile(f"{path} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
-        raise Misuse(str(path), "must hold one JSON object", value)
+        raise BadFile(f"{path} must hold one JSON object")
     return value
 
 
@@ -224,7 +242,7 @@ def _aimed(item: Any) -> Aimed:
     if not isinstance(item["endpoint"], str):
         raise Misuse("queue.endpoint", "must be text", item["endpoint"])
     if item["fault"] not in PROBABILITIES:
-        raise Misuse("queue.fault", f"must be one of {', '.join(PROBABILITIES)}", item["fault"])
+        raise UnknownWord("queue.fault", "fault", item["fault"], PROBABILITIES)
     if not isinstance(nth, int) or isinstance(nth, bool) or nth < 1:
         raise Misuse("queue.nth", "must be a whole number from 1", nth)
     return Aimed(item["endpoint"], item["fault"], nth)

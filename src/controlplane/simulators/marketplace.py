@@ -192,7 +192,7 @@ class Marketplace(Model[M]):
             form = self.rng.choice(("text", "json")) if form == "any" else form
             return self.too_many(form, max(1, round(wait_s + 0.5)) if self.faults.retry_after else 0)
         if not route.open and (self.faults.key_revoked or not self._is_good(key)):
-            return self.unauthorized(self.faults.auth_form)
+            return self.unauthorized(self.faults.auth_form or ("" if key else "none"))
         if "server_error" in hits:
             return html(500, "500 Internal Server Error")
         return None

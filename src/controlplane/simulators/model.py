@@ -66,7 +66,8 @@ class Model(ABC, Generic[M]):
 
     @abstractmethod
     def unauthorized(self, form: str) -> Response:
-        """A missing or bad key, refused in the form that `Faults.auth_form` names."""
+        """A missing or bad key, refused in the form that `Faults.auth_form` names; "none": no key came, and no form is
+        asked for."""
 
     @abstractmethod
     def credential(self, request: Request) -> str:

@@ -46,7 +46,7 @@ async def account_of(core: Core, id: str) -> Account:
     """One account, or NotFound."""
     found = await core.store.get(ALL, Account, id)
     if found is None:
-        raise not_found("account", id)
+        raise not_found("account", id, "here")
     return found
 
 
@@ -56,7 +56,7 @@ async def close(core: Core, id: str, authenticator: KeyAuthenticator) -> Account
     def mark(tx: Transaction) -> tuple[Account, list[str], list[ApiKey]]:
         account = tx.get(Account, id)
         if account is None:
-            raise not_found("account", id)
+            raise not_found("account", id, "here")
         closed = replace(account, closed_at=account.closed_at or tx.now)
         tx.put(closed)
         keys = [replace(k, revoked_at=k.revoked_at or tx.now) for k in tx.where(ApiKey, "account_id", id)]

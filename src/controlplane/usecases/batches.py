@@ -9,7 +9,7 @@ from dataclasses import replace
 from controlplane.domain.account import Account
 from controlplane.domain.billing import first_hold
 from controlplane.domain.budget import Budget
-from controlplane.domain.errors import FailedPrecondition, PlaneError, ResourceExhausted, not_found
+from controlplane.domain.errors import ON_THE_MARKET, FailedPrecondition, PlaneError, ResourceExhausted, not_found
 from controlplane.domain.offer import Offer
 from controlplane.domain.operation import Operation
 from controlplane.domain.principal import Principal
@@ -129,7 +129,7 @@ def _market(core: Core, wish: CreateInstance, currency: str) -> list[Offer]:
     if wish.requirements is None:
         named = core.offers.get(wish.offer_id)
         if named is None or named.currency != currency:
-            raise not_found("offer", wish.offer_id)
+            raise not_found("offer", wish.offer_id, ON_THE_MARKET)
         return [named]
     ranking = core.offers.ranked(wish.requirements.to_rent(), currency, core.clock.now(), wish.max_price_nano_per_hour)
     return [candidate.offer for candidate in ranking.candidates]

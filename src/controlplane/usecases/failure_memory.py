@@ -37,9 +37,8 @@ async def recall(core: Core) -> None:
     now, faded, before = core.clock.now(), [], ""
     while page := await core.store.select(ALL, FailureRecord, {}, before, PAGE):
         before = page[-1].id
-        kept = [r for r in page if r.score(now) >= FORGOTTEN or r.rest_until > now]
-        core.offers.remember(kept)
-        faded += [r for r in page if r not in kept]
+        core.offers.remember(record for record in page if not _faded(record, now))
+        faded += [record for record in page if _faded(record, now)]
 
     def decide(tx: Transaction) -> None:
         for old in faded[:PAGE]:
@@ -48,3 +47,7 @@ async def recall(core: Core) -> None:
 
     if faded:
         await core.store.run(UnitOfWork(ALL, [Get(FailureRecord, r.id) for r in faded[:PAGE]], decide))
+
+
+def _faded(record: FailureRecord, now: int) -> bool:
+    return record.score(now) < FORGOTTEN and record.rest_until <= now

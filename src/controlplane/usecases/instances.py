@@ -10,6 +10,7 @@ from controlplane.domain.account import Account, SshKey
 from controlplane.domain.billing import SECOND, BillingPolicy, first_hold
 from controlplane.domain.budget import Budget
 from controlplane.domain.errors import (
+    ON_THE_MARKET,
     FailedPrecondition,
     NotFound,
     OutOfRange,
@@ -103,6 +104,7 @@ async def create(
     wish.check(core.policy.max_duration_s)
     request.check()
     if wish.requirements is not None:
+        check_providers(core, wish.requirements)
         wish = replace(wish, requirements=wish.requirements.to_rent())
     account_id = caller.account_id
     keys = [await _parse_key(core, line, index) for index, line in enumerate(wish.ssh_public_keys)]
@@ -146,6 +148,16 @@ async def create(
     return await operation_of(core, caller, made) if isinstance(made, str) else made
 
 
+def check_providers(core: Core, wanted: Requirements) -> None:
+    """Raise InvalidArgument for a provider that is not here."""
+    known = core.providers.keys() | core.credentials.marketplaces | core.offers.providers
+    for name in wanted.providers:
+        if name not in known:
+            raise invalid(
+                "requirements.providers", f"must name providers that are here: {', '.join(sorted(known))}", name
+            )
+
+
 async def operation_of(core: Core, caller: Principal, id: str) -> Operation:
     """One operation, or NotFound."""
     found = await core.store.get(caller.scope, Operation, id)
@@ -184,7 +196,7 @@ def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, in
     cap = wish.max_price_nano_per_hour
     template = core.offers.template(wish.template) if wish.template else None
     if wish.template and template is None:
-        raise not_found("template", wish.template)
+        raise not_found("template", wish.template, ON_THE_MARKET)
     if wish.requirements is not None:
         ranking = core.offers.ranked(wish.requirements, currency, core.clock.now(), cap, template)
         affordable = [candidate.offer for candidate in ranking.candidates]
@@ -198,23 +210,26 @@ def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, in
             )  # fmt: skip
         disk = _check_disk(core, wish, affordable)
         caps = [c for c in (cap, wish.requirements.max_price_nano_per_hour) if c is not None]
-        dearest = max(o.price_with(disk) for o in affordable)
-        return min(caps, default=dearest), disk, affordable[0]
+        if ranking.total > len(affordable):  # the dearest may be beyond the best thousand
+            affordable += core.offers.matching(wish.requirements, currency)[-1:]
+        priced = [offer.with_disk(disk) for offer in affordable]
+        return min(caps, default=max(o.price_nano_per_hour for o in priced)), disk, priced[0]
     offer = core.offers.get(wish.offer_id)
     if offer is None or offer.currency != currency:
-        raise not_found("offer", wish.offer_id)
+        raise not_found("offer", wish.offer_id, ON_THE_MARKET)
     if template is not None and (why := template.unmet_by(offer)):
         raise FailedPrecondition(
             f"offer {offer.id} cannot run template {template.id}: {why}", reason="NO_MATCHING_OFFER", offer_id=offer.id
         )
+    disk = _check_disk(core, wish, [offer])
+    offer = offer.with_disk(disk)
     if cap is not None and offer.price_nano_per_hour > cap:
         raise FailedPrecondition(
             f"offer {offer.id} costs {text(offer.price_nano_per_hour, currency)} per hour, "
             f"more than max_price_per_hour {text(cap, currency)}",
             reason="OFFER_TOO_DEAR", offer_id=offer.id, price=offer.price_nano_per_hour, max_price=cap,
         )  # fmt: skip
-    disk = _check_disk(core, wish, [offer])
-    return offer.price_with(disk) if cap is None else cap, disk, offer
+    return offer.price_nano_per_hour if cap is None else cap, disk, offer
 
 
 def _check_disk(core: Core, wish: CreateInstance, offers: list[Offer]) -> int:

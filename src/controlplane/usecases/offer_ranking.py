@@ -49,6 +49,7 @@ class Moment:
     resting: Mask  # not to be tried yet
     claimed: Mask  # as many purchases under way as there are units
     stale: frozenset[str]  # providers whose pages are too old to sell from
+    shut: Mapping[str, str]  # providers that are no use to this buyer now, and why
 
 
 def rank(
@@ -92,6 +93,10 @@ def _conditions(
     if template is not None:
         found["template does not run there"] = index.fitting(template)
     found["stale"] = ~index.texts["provider"].where(moment.stale.__contains__)
+    providers = index.texts["provider"]
+    for why in dict.fromkeys(moment.shut.values()):
+        names = frozenset(name for name, reason in moment.shut.items() if reason == why)
+        found[why] = ~providers.where(names.__contains__)
     if wanted.min_confidence:
         found["too uncertain"] = moment.outlook.compare(">=", wanted.min_confidence)
     # An offer that failed a moment ago is still asked for when it is named.

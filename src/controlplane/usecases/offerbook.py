@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class OfferBook:
         self._damage: tuple[OfferIndex, int, Damage] | None = None
         self._claims: Counter[str] = Counter()
         self._tried: dict[str, Offer] = {}
+        self._shunned: dict[tuple[str, str], int] = {}
         self._building = asyncio.Lock()
 
     @property
@@ -68,9 +70,9 @@ class OfferBook:
         return self._index
 
     @property
-    def loaded(self) -> bool:
-        """Whether any provider has answered yet."""
-        return bool(self._pages)
+    def providers(self) -> frozenset[str]:
+        """Those that have answered yet."""
+        return frozenset(self._pages)
 
     def update(self, provider: str, offers: tuple[Offer, ...], now: int) -> None:
         """Replace what one provider offers, at once. Takes a third of a second for 100,000 offers: see `refresh`."""
@@ -120,14 +122,15 @@ class OfferBook:
 
     def ranked(
         self, requirements: Requirements, currency: str, now: int, cap: int | None = None,
-        template: Template | None = None,
+        template: Template | None = None, shut: Mapping[str, str] = MappingProxyType({}),
     ) -> Ranking:  # fmt: skip
         """What would be bought now, best first, and why the rest would not be.
 
         Preferred regions come first, in their order. Then the lowest expected price: the price per hour divided by
         `confidence * reliability` (1.0 where the provider gives no reliability; the product counts as 0.05 at least).
         Then the lowest price, then the id. `cap` bounds the price per hour beside what the requirements say; a
-        `template` must run on the offer. At most 1,000 candidates; see usecases/offer_ranking.py.
+        `template` must run on the offer; providers that are `shut` to the buyer are left out for the reason given.
+        At most 1,000 candidates; see usecases/offer_ranking.py.
         """
         index = self._index
         claimed = np.zeros(len(index), np.bool_)
@@ -140,6 +143,7 @@ class OfferBook:
             resting(index, self._memory.all(), now),
             claimed,
             self._stale(now),
+            shut,
         )
         return rank(index, requirements, currency, moment, cap, template)
 
@@ -216,6 +220,14 @@ class OfferBook:
         self._claims[offer_id] -= 1
         if self._claims[offer_id] <= 0:
             del self._claims[offer_id]
+
+    def shun(self, provider: str, credential_id: str, until: int) -> None:
+        """The provider cannot be asked under that credential: purchases go elsewhere until then."""
+        self._shunned[provider, credential_id] = until
+
+    def shunned(self, provider: str, credential_id: str, now: int) -> bool:
+        """Whether it is of no use to ask the provider now."""
+        return self._shunned.get((provider, credential_id), 0) > now
 
     def update_templates(self, provider: str, templates: tuple[Template, ...]) -> None:
         """Replace a provider's templates."""

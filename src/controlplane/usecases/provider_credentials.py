@@ -17,6 +17,7 @@ class CredentialBook:
 
     def __init__(self, marketplaces: Iterable[str] = ()) -> None:
         self.marketplaces = tuple(sorted(marketplaces))
+        self.concurrency: dict[str, int] = {}
         self._rows: dict[str, ProviderCredential] = {}
         self._providers: dict[str, Provider] = {}
         self._active: dict[tuple[str, str], set[str]] = {}  # by account and provider: ids under which may be bought
@@ -27,6 +28,7 @@ class CredentialBook:
         self._rows[credential.id] = credential
         if provider is not None:
             self._providers[credential.id] = provider
+            self.concurrency[credential.provider] = provider.capabilities.concurrency
         active = self._active.setdefault((credential.account_id, credential.provider), set())
         active.add(credential.id) if credential.revoked_at is None else active.discard(credential.id)
 

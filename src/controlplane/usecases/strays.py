@@ -17,7 +17,7 @@ async def stray_of(core: Core, id: str) -> StrayMachine:
     """One stray, or NotFound."""
     found = await core.store.get(ALL, StrayMachine, id)
     if found is None:
-        raise not_found("stray", id)
+        raise not_found("stray", id, "here")
     return found
 
 
@@ -29,7 +29,13 @@ async def adopt(core: Core, id: str, account_id: str) -> StrayMachine:
         _check_adoptable(row)
         account = tx.get(Account, account_id)
         if account is None:
-            raise not_found("account", account_id)
+            raise not_found("account", account_id, "here")
+        held = core.credentials.get(row.credential_id)
+        if held is not None and held.account_id != account_id:
+            raise FailedPrecondition(
+                f"stray {id} runs under a credential of account {held.account_id}, which pays for it",
+                resource="stray", id=id, state=row.kind.value,
+            )  # fmt: skip
         validation.check_open(account)
         if account.currency != CURRENCY:
             raise FailedPrecondition(
@@ -53,7 +59,7 @@ async def destroy(core: Core, id: str) -> StrayMachine:
 def _known(tx: Transaction, id: str) -> StrayMachine:
     row = tx.get(StrayMachine, id)
     if row is None:
-        raise not_found("stray", id)
+        raise not_found("stray", id, "here")
     return row
 
 

@@ -59,6 +59,23 @@ def test_all_options(cli: Run, plane: FakePlane) -> None:
     assert not asked.HasField("max_price_per_hour")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (["--gpu", "RTX 3090"], 1),
+        (["--gpu", "RTX 3090", "--count", "4"], 4),
+        (["--gpu", "RTX 3090", "--count", "0"], 0),
+        (["--gpu", "CPU"], 0),
+        (["--min-vram", "24"], 0),
+    ],
+)
+def test_a_named_gpu_is_rented_alone_unless_a_count_is_given(
+    cli: Run, plane: FakePlane, arguments: list[str], count: int
+) -> None:
+    cli("instances", "create", *arguments, "--no-ssh-key", "--no-wait")
+    assert plane.requests("CreateInstance")[0].requirements.gpu_count == count
+
+
 def test_json_is_the_instance(cli: Run) -> None:
     result = cli("instances", "create", "--gpu", "cpu", "--no-ssh-key", "-o", "json")
     assert json.loads(result.out)["id"] == canned.ID

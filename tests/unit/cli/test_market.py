@@ -54,6 +54,7 @@ def test_ranking_names_the_order_and_what_was_skipped(cli: Run, plane: FakePlane
     assert "skipped 3: too dear, such as vastai-9" in result.err
     asked = plane.requests("RankOffers")[0]
     assert (list(asked.requirements.gpu_types), asked.page_size) == (["A100"], 5)
+    assert asked.requirements.gpu_count == 1
     refused = cli("offers", "--gpu", "A100", "rank")
     assert refused.code == 2
     assert "write --gpu after `rank`" in refused.err

@@ -184,7 +184,9 @@ def test_a_list_costs_less_than_half_a_second_of_cpu(plane: FakePlane, tmp_path:
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [*GPUPLANE, "instances", "list", "--endpoint", plane.endpoint]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, cwd=tmp_path)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=20, cwd=tmp_path, env=os.environ | {"COLUMNS": "100"}
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert len(done.stdout.splitlines()) == 51, done.stderr
         costs.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)

@@ -68,7 +68,7 @@ def test_absurd_prices_and_times_are_none() -> None:
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ({"retry-after": "12"}, 12.0), ({"retry-after": "-3"}, 0.0), ({"retry-after": "soon"}, None), ({}, None),
+        ({"retry-after": "12"}, 12.0), ({"retry-after": "-3"}, None), ({"retry-after": "soon"}, None), ({}, None),
         ({"retry-after": "Thu, 01 Jan 2026 00:01:00 GMT"}, 60.0), ({"retry-after": "9999999"}, 86_400.0),
         ({"x-ratelimit-reset": str(START // 1_000_000 + 90)}, 90.0), ({"x-ratelimit-reset": "30"}, 30.0),
     ],

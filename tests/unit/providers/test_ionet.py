@@ -322,16 +322,6 @@ async def test_a_machine_that_is_not_up_has_no_address_and_needs_no_second_quest
         assert (machine.status, machine.ssh) == (MachineStatus.RUNNING, None)
 
 
-async def test_a_new_machine_that_cannot_be_found_is_not_gone() -> None:
-    clock = FakeClock()
-    provider = _provider(_script(list=_page(), get=NOT_FOUND, delete=NOT_FOUND), clock)
-    assert (await provider.describe(ID)).status is MachineStatus.PROVISIONING
-    assert await provider.destroy(ID, grace_s=0) is Destruction.PENDING
-    clock.advance(61)
-    assert (await provider.describe(ID)).status is MachineStatus.GONE
-    assert await provider.destroy(ID, grace_s=0) is Destruction.GONE
-
-
 async def test_a_machine_that_was_there_is_gone_at_once() -> None:
     clock = FakeClock()
     script = _script()

@@ -356,10 +356,7 @@ async def test_a_machine_that_the_list_does_not_show_is_asked_for(shape: Any) ->
 async def test_only_tensordock_itself_says_that_a_machine_is_gone() -> None:
     empty = reply({"data": []})
     for gone in (reply({"error": "Instance not found"}, 404), reply("", 404), reply({"status": 404, "error": "no"})):
-        clock = FakeClock()
-        provider = _provider(_script(list=empty, get=gone), clock=clock)
-        assert (await provider.describe(MACHINE)).status is MachineStatus.PROVISIONING  # it may be new
-        clock.advance(31)
+        provider = _provider(_script(list=empty, get=gone))
         assert (await provider.describe(MACHINE)).status is MachineStatus.GONE
     for unclear in (
         reply("<html>404</html>", 404), reply("404 page not found", 404), reply({"error": "Unauthorized"}, 404),
@@ -373,22 +370,18 @@ async def test_a_destroy_ends_when_the_machine_cannot_be_found() -> None:
     gone, done = reply({"error": "not found"}, 404), reply({"data": {"type": "success"}})
     provider = _provider(_script(delete=[done, gone], get=[reply(ROW | {"status": "deleting"}), gone]))
     assert await provider.destroy(MACHINE, grace_s=60) is Destruction.PENDING
-    assert await provider.destroy(MACHINE, grace_s=60) is Destruction.GONE
+    assert await provider.destroy(MACHINE, grace_s=60) is Destruction.ABSENT
+    assert (await provider.describe(MACHINE)).status is MachineStatus.GONE, "whatever lists go on showing"
 
 
-async def test_a_destroy_of_what_was_never_met_waits_until_it_cannot_be_new() -> None:
-    gone, clock = reply({"error": "not found"}, 404), FakeClock()
-    provider = _provider(_script(delete=gone, get=gone), clock=clock)
-    assert await provider.destroy(MACHINE, grace_s=0) is Destruction.PENDING
-    clock.advance(31)
-    assert await provider.destroy(MACHINE, grace_s=0) is Destruction.GONE
-
-
-async def test_a_destroy_is_repeated_after_a_lost_answer_and_says_when_it_is_refused() -> None:
+async def test_a_destroy_is_sent_once_and_says_when_it_is_refused() -> None:
     gone = reply({"error": "not found"}, 404)
     lost = _provider(_script(list=reply(FLAT), delete=[httpx2.ReadError("cut"), gone], get=gone))
     assert (await lost.describe(MACHINE)).ssh
-    assert await lost.destroy(MACHINE, grace_s=0) is Destruction.GONE
+    with pytest.raises(ProviderError) as failed:
+        await lost.destroy(MACHINE, grace_s=0)
+    assert not failed.value.undone
+    assert await lost.destroy(MACHINE, grace_s=0) is Destruction.ABSENT
     for refusal in (
         reply({"error": "who?"}, 401),
         reply("<html>404</html>", 404),

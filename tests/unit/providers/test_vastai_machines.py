@@ -241,19 +241,30 @@ def destroy(handler: Handler) -> Destruction:
     return with_provider(Marketplace({f"DELETE {ONE}": handler}), body)
 
 
+def test_a_destroy_ends_the_machine() -> None:
+    assert destroy(in_turn(answer({"success": True}))) is Destruction.GONE
+
+
 @pytest.mark.parametrize(
-    "replies",
+    "reply",
     [
-        [answer({"success": True})], [answer({"success": False, "error": "no_such_instance"}, 404)],
-        [answer({"success": False, "error": "not_found"}, 404)],
-        [answer({"success": False, "error": "no_such_instance"})],
-        [answer({}, 502), answer({"success": True})],
-        [httpx2.ReadError("cut"), answer({"error": "no_such_instance"}, 404)],
-        [answer(text="API requests too frequent", status=429), answer({"success": True})],
+        answer({"success": False, "error": "no_such_instance"}, 404), answer({"error": "not_found"}, 404),
+        answer({"success": False, "error": "no_such_instance"}),
     ],
 )  # fmt: skip
-def test_destroys_end_when_the_vendor_says_so(replies: list[Any]) -> None:
-    assert destroy(in_turn(*replies)) is Destruction.GONE
+def test_a_destroy_of_what_has_ended_says_so(reply: Any) -> None:
+    assert destroy(in_turn(reply)) is Destruction.ABSENT
+
+
+@pytest.mark.parametrize(
+    ("reply", "undone"),
+    [(answer(text="API requests too frequent", status=429), True), (answer({}, 502), False),
+     (httpx2.ReadError("cut"), False), (httpx2.ConnectError("no"), True)],
+)  # fmt: skip
+def test_a_destroy_is_sent_once_and_tells_whether_it_may_have_worked(reply: Any, undone: bool) -> None:
+    with pytest.raises(ProviderError) as failed:
+        destroy(in_turn(reply, answer({"success": True})))
+    assert failed.value.undone is undone
 
 
 @pytest.mark.parametrize(

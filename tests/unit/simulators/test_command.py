@@ -62,6 +62,28 @@ def test_a_bad_faults_file_is_one_line_with_field_rule_and_value(tmp_path: Path)
     assert failure("vastai", "--faults", str(missing)) == f"cannot read {missing}: No such file or directory"
 
 
+def test_a_faults_file_that_is_no_json_object_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "faults.json"
+    path.write_text("{stockout: 1}")
+    said = failure("vastai", "--faults", str(path))
+    assert said.startswith(f"{path} is not valid JSON: ")
+    assert said.count(str(path)) == 1
+    path.write_text("[1]")
+    assert failure("vastai", "--faults", str(path)) == f"{path} must hold one JSON object"
+
+
+def test_a_mistyped_switch_or_fault_is_told_its_neighbour(tmp_path: Path) -> None:
+    path = tmp_path / "faults.json"
+    path.write_text('{"lost_respones": 1}')
+    said = failure("vastai", "--faults", str(path))
+    assert said == f"{path}: there is no switch 'lost_respones'; did you mean lost_response?"
+    path.write_text('{"queue": [{"endpoint": "create", "fault": "cutbody"}]}')
+    said = failure("vastai", "--faults", str(path))
+    assert said == f"{path}: there is no fault 'cutbody'; did you mean cut_body?"
+    path.write_text('{"zzz": 1}')
+    assert "GET /_sim/config" in failure("vastai", "--faults", str(path))
+
+
 def test_sandboxes_are_entered_as_root_only() -> None:
     assert "only as root" in failure("tensordock", "--machines", "sandbox")
 

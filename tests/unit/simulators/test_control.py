@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from controlplane.simulators.faults import PROBABILITIES, FaultQueue, Faults, Misuse, read_file
+from controlplane.simulators.faults import PROBABILITIES, BadFile, FaultQueue, Faults, read_file
 from controlplane.simulators.machines import keys_in, public_key
 from tests.unit.simulators.driver import KEY, OTHER_KEY
 from tests.unit.simulators.vast import IMAGE, Vast
@@ -154,9 +154,9 @@ def test_a_faults_file(tmp_path: Path) -> None:
     path = tmp_path / "faults.json"
     path.write_text('{"stockout": 0.1}')
     assert read_file(path) == {"stockout": 0.1}
-    for wrong in ("{", "[]"):
+    for wrong, said in (("{", "is not valid JSON"), ("[]", "must hold one JSON object")):
         path.write_text(wrong)
-        with pytest.raises(Misuse, match=r"faults\.json: must"):
+        with pytest.raises(BadFile, match=rf"faults\.json {said}"):
             read_file(path)
 
 

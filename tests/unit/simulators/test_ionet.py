@@ -121,8 +121,8 @@ async def test_paid_in_advance_and_completed_when_the_time_is_over(
     path = await rented(api)
     details = await data(api, path)
     row = await hardware(api)
-    paid_nano = round(row["price"] * 1e9) * row["num_cards"] * 2
-    assert round(details["amount_paid"] * 1e9) == paid_nano == credit_nano - market.balance_nano(clock.now())
+    billed_nano = round(row["price"] * 1e9) * row["num_cards"] * 2
+    assert round(details["amount_paid"] * 1e9) == billed_nano == credit_nano - market.balance_nano(clock.now())
     clock.advance(10 + HOUR_S + 90)
     details = await data(api, path)
     assert (details["compute_minutes_served"], details["compute_minutes_remaining"]) == (61, 59)
@@ -130,7 +130,7 @@ async def test_paid_in_advance_and_completed_when_the_time_is_over(
     details = await data(api, path)
     assert (details["status"], details["compute_minutes_remaining"]) == ("completed", 0)
     _, bill = market.settled[details["id"]]
-    assert (bill.running_s, bill.billed_nano) == (2 * HOUR_S, paid_nano)
+    assert (bill.running_s, bill.billed_nano) == (2 * HOUR_S, billed_nano)
     assert details["finished_at"] > details["started_at"] > details["created_at"]
 
 

@@ -11,7 +11,7 @@ from gpuplane.v1 import offer_service_pb2 as pb
 from controlplane.api.call import Call
 from controlplane.api.canonical.offer_pages import OfferPages, listing_of
 from controlplane.api.canonical.shapes import Plane, currency_of
-from controlplane.domain.errors import not_found
+from controlplane.domain.errors import ON_THE_MARKET, not_found
 from controlplane.domain.gpus import GPUS
 from controlplane.domain.template import Template
 from controlplane.usecases.offer_prices import PriceRow, price_rows
@@ -59,7 +59,7 @@ class Offers:
         book, now = self._core.offers, self._core.clock.now()
         offer = book.get(request.id)
         if offer is None or offer.currency != await self._currency(call):
-            raise not_found("offer", request.id)
+            raise not_found("offer", request.id, ON_THE_MARKET)
         return offer_message(offer, outlook(book.confidence(offer, now), book.freshness(offer.provider, now)))
 
     async def list_gpu_types(self, request: pb.ListGpuTypesRequest, call: Call) -> pb.ListGpuTypesResponse:
@@ -134,7 +134,7 @@ class Offers:
     ) -> pb.ListCompatibleTemplatesResponse:
         offer = self._core.offers.get(request.offer_id)
         if offer is None or offer.currency != await self._currency(call):
-            raise not_found("offer", request.offer_id)
+            raise not_found("offer", request.offer_id, ON_THE_MARKET)
         found = [template for template in self._core.offers.templates(offer.provider) if not template.unmet_by(offer)]
         return pb.ListCompatibleTemplatesResponse(**self._template_page(found, ("fitting", offer.id), request))
 
@@ -164,7 +164,7 @@ class Offers:
     def _known(self, id: str) -> Template:
         template = self._core.offers.template(id)
         if template is None:
-            raise not_found("template", id)
+            raise not_found("template", id, ON_THE_MARKET)
         return template
 
 

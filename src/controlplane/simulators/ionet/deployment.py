@@ -40,7 +40,7 @@ class Deployment(RentedMachine):
     lost_form: str = ""
 
     @property
-    def paid_nano(self) -> int:
+    def billed_nano(self) -> int:
         """What was paid and not given back."""
         return self.hourly_nano * self.hours - self.refunded_nano
 
@@ -94,7 +94,7 @@ class Deployment(RentedMachine):
     def refund(self, now: float, faults: Faults) -> int:
         """What comes back when it ends at `now` before its time. What failed to start is given back in full."""
         if self.stuck == "created":
-            return self.paid_nano
+            return self.billed_nano
         if not faults.early_refund or isinstance(self.order, ContainerOrder):
             return 0
         return cost_nano(self.hourly_nano, max(0.0, self.expires_at - max(now, self.up_at + HOUR_S)))
@@ -111,7 +111,7 @@ class Deployment(RentedMachine):
 
     def bill(self, now: float) -> Bill:
         """What has been paid for it, and for how long it has run."""
-        return Bill(self.served_s(now), self.paid_nano)
+        return Bill(self.served_s(now), self.billed_nano)
 
 
 def deployed(

@@ -74,7 +74,7 @@ def details(deployment: Deployment, now: float, skew_s: float) -> dict[str, Any]
         "created_at": iso(deployment.created_at, skew_s),
         "started_at": iso(deployment.up_at, skew_s) if started else None,
         "finished_at": None if deployment.ended_at is None else iso(deployment.ended_at, skew_s),
-        "amount_paid": usd(deployment.paid_nano),
+        "amount_paid": usd(deployment.billed_nano),
         "total_gpus": deployment.order.gpus,
         "hardware_id": deployment.hardware.number,
         "locations": [deployment.place.as_json()],

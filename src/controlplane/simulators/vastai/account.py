@@ -116,13 +116,16 @@ class Account:
         return json_response(200, {"success": True, "templates_found": len(rows), "templates": rows})
 
     def _charges(self, call: Call) -> Response:
-        day = _filters(call).get("day", {})
-        begin, end = float(day.get("gte", 0)), float(day.get("lte", call.now))
+        try:
+            day = _filters(call).get("day", {})
+            begin, end = float(day.get("gte", 0)), float(day.get("lte", call.now))
+            limit = min(_MOST_CHARGES, int(call.request.first("limit") or _MOST_CHARGES))
+        except (AttributeError, TypeError, ValueError):
+            return error(400, "invalid_args", "day must hold times, limit must be a number")
         bills = [(one, self._state.bill(one, call.now)) for one in self._state.alive()]
         bills += self._state.settled.values()
         rows = [_charge(one, bill, call.now) for one, bill in bills if begin <= one.created_at <= end]
         text = call.request.first("after_token", "0")
-        limit = min(_MOST_CHARGES, int(call.request.first("limit") or _MOST_CHARGES))
         start = int(text) if text.isdecimal() else 0
         more = str(start + limit) if start + limit < len(rows) else None
         return json_response(200, {"success": True, "results": rows[start : start + limit], "next_token": more})

@@ -30,10 +30,10 @@ def no_funds() -> Response:
 
 
 def unauthorized(form: str) -> Response:
-    """A bad key; 404 is the market's usual way."""
+    """A bad key, or none; 404 is the market's usual way with a bad one."""
     if form == "401":
         return json_response(401, {"success": False, "error": "auth_error", "msg": "Invalid or expired API key"})
-    if form == "403":
+    if form in ("403", "none"):
         return error(403, "auth_error", "This action requires login. Please try again.")
     return error(404, "auth_error", "Invalid user key")
 

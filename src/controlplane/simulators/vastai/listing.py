@@ -91,7 +91,7 @@ def _parameter(call: Call, name: str, default: Any) -> Any:
 
 def _order(order: Any) -> tuple[str, bool]:
     first = order[0] if isinstance(order, list) and order else {"col": "id", "dir": "asc"}
-    if not isinstance(first, dict) or first.get("col") not in _STORED:
+    if not isinstance(first, dict) or str(first.get("col")) not in _STORED:
         raise Refusal(error(400, "invalid_request", f"order_by: only {', '.join(sorted(_STORED))}"))
     return str(first["col"]), first.get("dir") == "desc"
 
@@ -131,4 +131,4 @@ def _columns(row: dict[str, Any], call: Call) -> dict[str, Any]:
     wanted = _parameter(call, "select_cols", ["*"])
     if not isinstance(wanted, list) or "*" in wanted:
         return row
-    return {name: row[name] for name in wanted if name in row}
+    return {name: row[name] for name in wanted if isinstance(name, str) and name in row}

@@ -14,6 +14,7 @@ from controlplane.simulators.vastai.errors import error
 LEAST_DISK_GB = 8.0
 _DEFAULT_DISK_GB = 10.0
 _LONGEST_IMAGE, _LONGEST_LABEL, _LONGEST_START = 1024, 256, 4096
+_MOST_DISK_GB = 1_000_000.0
 _MOST_PORTS = 64
 _LEAST_PRICE, _MOST_PRICE = 0.001, 128.0
 _RUNTYPE = re.compile(
@@ -71,7 +72,8 @@ def _price(value: Any) -> int | None:
 def _disk(value: Any) -> float:
     disk_gb = _DEFAULT_DISK_GB if value is None else value
     is_number = isinstance(disk_gb, int | float) and not isinstance(disk_gb, bool)
-    _need(is_number and disk_gb >= LEAST_DISK_GB, f"disk: at least {LEAST_DISK_GB:g} GB")
+    fits = is_number and LEAST_DISK_GB <= disk_gb <= _MOST_DISK_GB
+    _need(fits, f"disk: at least {LEAST_DISK_GB:g} GB, and no more than a host could have")
     return float(disk_gb)
 
 
@@ -84,9 +86,7 @@ def _check_env(env: Any) -> None:
 def _check_start(facts: Mapping[str, Any]) -> None:
     args = facts.get("args") or []
     _need(isinstance(args, list), "args: must be a list")
-    length = (
-        sum(len(str(arg)) for arg in args) + len(str(facts.get("args_str") or "")) + len(facts.get("onstart") or "")
-    )
+    length = sum(len(str(part)) for part in (*args, facts.get("args_str") or "", facts.get("onstart") or ""))
     _need(length <= _LONGEST_START, f"onstart, args and args_str: at most {_LONGEST_START} characters together")
     runtype = facts.get("runtype") or "ssh"
     _need(isinstance(runtype, str) and _RUNTYPE.fullmatch(runtype) is not None, f"runtype: unknown: {runtype}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ _DEFAULT_LIMIT = 64  # without one "only a small page" comes; how small is not d
 _DEFAULT_STORAGE_GB = 5.0
 _DEFAULTS = {"verified": {"eq": True}, "rentable": {"eq": True}, "rented": {"eq": False}}
 _DAY_S = 86_400
+_MOST = 1e9  # of anything asked for
 _TYPES = {"on-demand": False, "ondemand": False, "reserved": False, "bid": True, "interruptible": True}
 
 
@@ -91,7 +93,7 @@ class Search:
 
     def _is_bid(self, query: Mapping[str, Any]) -> bool:
         kind = query.get("type", "on-demand")
-        if kind not in _TYPES:
+        if not isinstance(kind, str) or kind not in _TYPES:
             raise BadFilter(f"unknown type: {str(kind)[:50]}")
         return _TYPES[kind]
 
@@ -111,9 +113,12 @@ def _json_parameter(call: Call, name: str) -> dict[str, Any]:
 
 def _number(query: Mapping[str, Any], name: str, default: float) -> float:
     try:
-        return float(query.get(name) or default)
+        number = float(query.get(name) or default)
     except (TypeError, ValueError):
-        raise BadFilter(f"{name} must be a number") from None
+        number = math.nan
+    if not abs(number) <= _MOST:
+        raise BadFilter(f"{name} must be a number")
+    return number
 
 
 def _sort(rows: list[dict[str, Any]], order: Any) -> None:
@@ -121,7 +126,7 @@ def _sort(rows: list[dict[str, Any]], order: Any) -> None:
     wanted = order if isinstance(order, list) else [["score", "desc"]]
     for item in reversed(wanted):
         column, direction = (*item, "asc")[:2] if isinstance(item, list) else (item, "asc")
-        if rows and column in rows[0]:
+        if rows and isinstance(column, str) and column in rows[0]:
             rows.sort(key=partial(_sort_key, column), reverse=direction == "desc")
 
 

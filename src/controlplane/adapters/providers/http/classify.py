@@ -31,7 +31,8 @@ def reason_of(value: Any, depth: int = 0) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str], body: bytes, now: int) -> float | None:
-    """How long an answer of status 429 or 503 asks us to wait (`now`: microseconds); None if it does not say."""
+    """How long an answer of status 429 or 503 asks us to wait (`now`: microseconds); None if it does not say, or says
+    not at all, which is no leave to ask again at once."""
     told = headers.get("retry-after")
     wait = _seconds_or_date(told, now) if told else None
     if wait is None:
@@ -39,7 +40,7 @@ def retry_after_s(headers: Mapping[str, str], body: bytes, now: int) -> float | 
         wait = None if reset is None else _from_reset(float(reset), now)
     if wait is None and _QUOTA in body:
         wait = _DAY_S - now / 1_000_000 % _DAY_S
-    return None if wait is None else min(max(wait, 0.0), _DAY_S)
+    return None if wait is None or wait <= 0 else min(wait, _DAY_S)
 
 
 def _seconds_or_date(text: str, now: int) -> float | None:
@@ -48,7 +49,7 @@ def _seconds_or_date(text: str, now: int) -> float | None:
         return float(seconds)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now / 1_000_000
 

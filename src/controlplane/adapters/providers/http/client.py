@@ -124,8 +124,9 @@ class MarketplaceClient:
         self, method: str, path: str, json: Any, query: Mapping[str, str] | None, headers: Mapping[str, str] | None
     ) -> httpx2.Request:
         named = {**self._headers, **(headers or {})}
-        # As bytes: a credential of odd characters is the provider's to refuse, not ours to stumble over.
-        sent = [(name.encode(), value.encode()) for name, value in named.items()]
+        # As bytes: a credential of odd characters is the provider's to refuse, not ours to stumble over. What was read
+        # from a file ends with a line break, which no header may hold.
+        sent = [(name.encode(), value.strip().encode()) for name, value in named.items()]
         return self._http.build_request(method, self._base_url + path, json=json, params=query, headers=sent)
 
     def _repeating(self, call: _Call) -> AsyncRetrying:

@@ -102,12 +102,13 @@ class Recent(Generic[V]):
         self._begun = 0
         self._kept: tuple[int, float, V] | None = None  # which fetch, when it began, what it brought
 
-    async def get(self) -> V:
-        """The answer. Raises what `fetch` raises; the next one in line then tries again."""
+    async def get(self, fresh_s: float | None = None) -> V:
+        """The answer, of the age given or less. Raises what `fetch` raises; the next one in line then tries again."""
+        fresh_s = self._fresh_s if fresh_s is None else fresh_s
         before = self._begun
         async with self._line:
             now = self._clock.monotonic()
-            if self._kept is not None and (self._kept[0] > before or now - self._kept[1] < self._fresh_s):
+            if self._kept is not None and (self._kept[0] > before or now - self._kept[1] < fresh_s):
                 return self._kept[2]
             self._begun += 1
             number = self._begun

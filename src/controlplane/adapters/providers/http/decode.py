@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 _LARGE = 256 * 1024
 _ROWS_AT_ONCE = 100  # about a millisecond
+_ENVELOPES = 4  # objects within objects around a list
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 
@@ -18,7 +19,15 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_constant)
+def _exact(text: str) -> Decimal:
+    """The number; infinite where no Decimal holds it, so that one absurd number does not spoil a whole answer."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Decimal("Infinity")
+
+
+_DECODER = json.JSONDecoder(parse_float=_exact, parse_constant=_no_constant)
 
 
 async def decode(body: bytes) -> Any:
@@ -31,19 +40,24 @@ async def decode(body: bytes) -> Any:
 
 
 class _Pieces:
-    """Decodes the outermost object's members one by one, and their arrays element by element."""
+    """Decodes the outer objects' members one by one, and their arrays element by element."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = self._skip(0)
 
     async def value(self) -> Any:
-        found = await self._object() if self._peek() == "{" else await self._array_or_one()
+        found = await self._nested(_ENVELOPES)
         if self._at != len(self._text):
             raise ValueError("something follows the value")
         return found
 
-    async def _object(self) -> dict[str, Any]:
+    async def _nested(self, depth: int) -> Any:
+        if depth and self._peek() == "{":
+            return await self._object(depth - 1)
+        return await self._array() if self._peek() == "[" else self._one()
+
+    async def _object(self, depth: int) -> dict[str, Any]:
         members: dict[str, Any] = {}
         self._take("{")
         more = not self._ends("}")
@@ -52,13 +66,11 @@ class _Pieces:
             if not isinstance(key, str):
                 raise ValueError("a member without a name")
             self._take(":")
-            members[key] = await self._array_or_one()
+            members[key] = await self._nested(depth)
             more = not self._ends("}", after_one=True)
         return members
 
-    async def _array_or_one(self) -> Any:
-        if self._peek() != "[":
-            return self._one()
+    async def _array(self) -> list[Any]:
         elements: list[Any] = []
         self._take("[")
         more = not self._ends("]")

@@ -8,6 +8,9 @@ from controlplane.ports.provider import ProviderError
 class NotSent(ProviderError):
     """The request provably never left: no connection was made."""
 
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, undone=True)
+
 
 class Held(NotSent):
     """We did not send it ourselves: the provider is known to be down, or its limits leave no turn in time."""
@@ -21,7 +24,7 @@ class Refused(ProviderError):
     """The provider answered, with an error."""
 
     def __init__(self, message: str, status: int, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+        super().__init__(message, retry_after_s=retry_after_s, undone=status < 500)
         self.status = status
 
 

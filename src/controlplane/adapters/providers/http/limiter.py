@@ -15,6 +15,7 @@ _WINDOW_S = 61.0
 _MARGIN_S = 0.1
 
 _LONGEST_PENALTY_S = 60.0
+_MOST_DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Rate:
     """How often calls of one class may be sent.
 
     `pool` names another class whose bounds hold as well. Of a pool's `per_minute`, `reserve` is kept for urgent
-    classes, so that destroys never wait behind searches.
+    classes, so that destroys never wait behind searches; and no refusal silences these for longer than a minute,
+    whatever time it names: while they are silent, machines that nobody wants cost money.
     """
 
     interval_s: float = 0.0  # least time between two
@@ -115,7 +117,9 @@ class Limiter:
         if of is None:
             return after_s or 0.0
         of.refusals += 1
-        wait = after_s if after_s is not None else min(_LONGEST_PENALTY_S, of.rate.penalty_s * 2 ** (of.refusals - 1))
+        penalty_s = of.rate.penalty_s * 2 ** min(of.refusals - 1, _MOST_DOUBLINGS)
+        wait = after_s if after_s is not None else min(_LONGEST_PENALTY_S, penalty_s)
+        wait = min(wait, _LONGEST_PENALTY_S) if of.rate.urgent else wait
         until = self._clock.monotonic() + wait
         for each in (of, of.pool):
             if each is not None:

@@ -24,14 +24,13 @@ _AFTER_WORK = frozenset({408, 409})  # the request got in: it timed out there, o
 
 
 def not_bought(error: ProviderError) -> LaunchOutcome:
-    """Of a launch that failed before the purchase was sent: nothing exists."""
+    """Of a launch that failed before the purchase was sent: nothing exists. What a search or a list answers is about
+    all offers, so that no refusal of these says of one that it is sold out."""
     status = error.status if isinstance(error, Refused) else 0
     if status in (401, 403):
         return AuthFailed("the provider refused the credential")
     if status == 402:
         return NoFunds("the provider wants to be paid first")
-    if 400 <= status < 500 and status != 429:
-        return Stockout("the provider does not sell it any more")
     return RateLimited(LIMITED_S if error.retry_after_s is None else error.retry_after_s)
 
 
@@ -46,10 +45,10 @@ def refused(answer: Answer, status: int, stock_words: Sequence[str]) -> LaunchOu
         return RateLimited(LIMITED_S if answer.retry_after_s is None else answer.retry_after_s)
     if status >= 500 or status in _AFTER_WORK or not answer.is_json:
         return Ambiguous(f"the provider answered status {status} with {answer.kind}")
-    if answer.says(*stock_words):
-        return Stockout(answer.reason or "sold out")
     if status in (401, 403):
         return AuthFailed(answer.reason)
+    if answer.says(*stock_words):
+        return Stockout(answer.reason or "sold out")
     if status == 402 or (status != 422 and answer.says(*FUNDS_WORDS)):
         return NoFunds(answer.reason)
     if 400 <= status < 500:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 
 _PARAMETER = re.compile(
-    r"(?i)\b((?:api|instance_api)[_-]?(?:key|token)|authorization|token|bearer)(\W{1,4})([^\s&\"',]{4,})"
+    r"(?i)\b((?:api|instance_api)[_-]?(?:key|token)|authorization|token|bearer)"
+    r"(\W{1,4}(?:(?:bearer|basic)\s+)?)([^\s&\"',]{4,})"
 )
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\u00a1-\uffff]+")
 _MARKUP = re.compile(r"<[^>]{0,500}>")
 
 _SHOWN = 240
@@ -18,12 +18,14 @@ class Redactor:
     """Makes a provider's words fit for a log line. `secrets` are replaced wherever they stand."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = tuple(sorted((s for s in secrets if len(s) >= 4), key=len, reverse=True))
+        known = (secret.strip() for secret in secrets)
+        self._secrets = tuple(sorted((secret for secret in known if len(secret) >= 4), key=len, reverse=True))
 
     def line(self, text: str) -> str:
         """One short line without secrets, credentials in URLs, markup or control characters."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         text = _PARAMETER.sub(r"\1\2***", text[: 4 * _SHOWN])
-        text = " ".join(_UNPRINTABLE.sub(" ", _MARKUP.sub(" ", text)).split())
+        text = _MARKUP.sub(" ", text)
+        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

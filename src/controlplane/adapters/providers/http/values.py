@@ -24,7 +24,7 @@ def decimal(value: Any) -> Decimal | None:
         number = Decimal(value)
     except InvalidOperation:
         return None
-    return number if number.is_finite() and abs(number) <= _BIGGEST else None
+    return number if number.is_finite() and -_BIGGEST <= number <= _BIGGEST else None
 
 
 def natural(value: Any, most: int) -> int | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from controlplane.adapters.providers.http import Answer
-from controlplane.adapters.providers.http.outcomes import refused
+from controlplane.adapters.providers.http import Answer, Refused
+from controlplane.adapters.providers.http.outcomes import not_bought, refused
 from controlplane.adapters.providers.http.values import decimal, identifier, natural, price
 from controlplane.adapters.providers.ionet import envelope
 from controlplane.adapters.providers.ionet.hardware import Order
@@ -29,6 +29,7 @@ _STOCK_WORDS = (
     "replicas",
 )  # fmt: skip
 _ANYWHERE = ["0.0.0.0/0"]
+_NOT_SOLD = frozenset({400, 404, 409, 410, 422})  # of a quote: this is not, or no more, to be had like that
 
 
 def refusal(wish: Wish | LaunchSpec) -> str:
@@ -71,6 +72,13 @@ def quoted(quote: dict[str, Any]) -> int | None:
     return price(total / HOURS) if total is not None else None
 
 
+def unquoted(error: ProviderError) -> LaunchOutcome:
+    """Of a launch whose quote failed. A quote is about one offer: where it is refused, the offer is gone."""
+    if isinstance(error, Refused) and error.status in _NOT_SOLD:
+        return Stockout("io.net does not sell it any more")
+    return not_bought(error)
+
+
 def unacceptable(quote: dict[str, Any], most_nano: int | None) -> LaunchOutcome | None:
     """Why not to buy at this quote; None if it is fine. An unreadable price is never below a cap."""
     counts = quote.get("available_replica_count")
@@ -110,10 +118,10 @@ def body(spec: LaunchSpec, order: Order) -> dict[str, Any]:
     return request
 
 
-def outcome(answer: Answer, sent_at: int, price_nano: int | None) -> LaunchOutcome:
+def outcome(answer: Answer, price_nano: int | None) -> LaunchOutcome:
     """What the answer to a purchase at that price means."""
     if machine_id := _machine_id(answer):
-        return Created(machine_id, sent_at, price_nano)
+        return Created(machine_id, answer.sent_at, price_nano)
     return refused(answer, envelope.status_of(answer), _STOCK_WORDS)
 
 

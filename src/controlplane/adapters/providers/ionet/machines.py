@@ -10,6 +10,7 @@ from typing import Any
 
 from controlplane.adapters.providers.http.values import decimal, identifier, natural, price, text
 from controlplane.adapters.providers.ionet.launching import HOURS
+from controlplane.domain.money import nano
 from controlplane.ports.provider import Machine, MachineStatus, SshEndpoint
 
 _HOUR_US = 3_600_000_000
@@ -28,8 +29,9 @@ ENDED = frozenset({MachineStatus.GONE, MachineStatus.FAILED})
 """What io.net never leaves again: nothing is left, and what was not delivered was refunded."""
 
 _WITH_VALUE = frozenset("BbcDEeFIiLlmoOPpQRSWw")  # options of ssh that take a word
-_ADDRESS = re.compile(r"\[?([A-Za-z0-9.:-]{1,253})\]?")
-_USER = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_ADDRESS = re.compile(r"\[?([A-Za-z0-9:][A-Za-z0-9.:-]{0,252})\]?")  # neither this nor the user reads as an option
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+_MOST_PAID = 100_000_000  # dollars, for one machine: beyond lies nonsense
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def full(seen: Row, details: dict[str, Any], ssh: SshEndpoint | None) -> Machine
     return Machine(
         seen.id, seen.label, seen.status, ssh=ssh, message=machine.message, created_at=created,
         price_nano_per_hour=price(paid / hours) if paid is not None and hours == HOURS else None,
-        paid_nano=int(paid * 10**9) if paid is not None and paid >= 0 else None,
+        billed_nano=nano(paid) if paid is not None and 0 <= paid <= _MOST_PAID else None,
         paid_until=created + hours * _HOUR_US if created is not None and hours else None,
         expires_at=begun + hours * _HOUR_US if begun is not None and hours else None,
         ended_at=None if live else instant(details.get("finished_at")),

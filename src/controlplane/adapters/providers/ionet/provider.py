@@ -11,7 +11,6 @@ import structlog
 
 from controlplane.adapters.providers.http import Answer, MarketplaceClient, NotSent, NotUnderstood, Rate, Recent
 from controlplane.adapters.providers.http.client import DEADLINE_S
-from controlplane.adapters.providers.http.newborns import Newborns
 from controlplane.adapters.providers.http.outcomes import not_bought
 from controlplane.adapters.providers.http.values import identifier
 from controlplane.adapters.providers.ionet import envelope, hardware, launching, listing, machines
@@ -26,7 +25,6 @@ from controlplane.ports.meter import Meter
 from controlplane.ports.provider import (
     Ambiguous,
     Capabilities,
-    Created,
     Destruction,
     LaunchOutcome,
     LaunchSpec,
@@ -100,7 +98,6 @@ class IonetProvider(Provider):
             secrets=(settings.api_key,), clock=clock, meter=meter, transport=transport,
         )  # fmt: skip
         self._clock = clock
-        self._newborns = Newborns(clock, _UNKNOWN_FOR_S)
         self._listed = Recent(self._fetch_all, _LISTED_S, clock)
         self._live = Recent(self._fetch_live, _LIVE_S, clock)
         self._known: dict[str, _Known] = {}
@@ -145,10 +142,9 @@ class IonetProvider(Provider):
             answer = await self._get("read", "/price", launching.price_query(order), deadline_s=_QUOTE_S)
             quote = envelope.data(answer)
         except ProviderError as error:
-            return not_bought(error)
+            return launching.unquoted(error)
         if refusal := launching.unacceptable(quote, spec.max_price_nano_per_hour):
             return refusal
-        sent_at = self._clock.now()
         try:
             answer = await self.client.request(
                 "launch", "POST", f"{_PREFIX}/deploy", json=launching.body(spec, order), admitted=True,
@@ -158,10 +154,7 @@ class IonetProvider(Provider):
             return not_bought(error)
         except ProviderError as error:
             return Ambiguous(str(error))
-        outcome = launching.outcome(answer, sent_at, launching.quoted(quote))
-        if isinstance(outcome, Created):
-            self._newborns.created(outcome.machine_id)
-        return outcome
+        return launching.outcome(answer, launching.quoted(quote))
 
     async def list(self, label_prefix: str) -> Listing:
         """See `Provider.list`. Ended deployments stay on record for ever and are left out: nothing of them is left."""
@@ -181,6 +174,10 @@ class IonetProvider(Provider):
         if known is not None and fresh and known.bought_hours == row.bought_hours:
             return known.machine
         return await self._look(machine_id, label=row.label)
+
+    async def verify(self, machine_id: str) -> Machine:
+        """See `Provider.verify`."""
+        return await self._look(machine_id, probing=True)
 
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         """See `Provider.destroy`. io.net knows no grace, and takes its time. A refusal is looked behind: one that has
@@ -252,13 +249,11 @@ class IonetProvider(Provider):
         answer = await self._get("read", _path(machine_id), probing=probing)
         if answer.status == 404 and answer.is_json:
             self._known.pop(machine_id, None)
-            status = MachineStatus.PROVISIONING if self._newborns.may_be(machine_id) else MachineStatus.GONE
-            return Machine(machine_id, label, status, message="io.net does not know it")
+            return Machine(machine_id, label, MachineStatus.GONE, message="io.net does not know it")
         details = envelope.data(answer)
         row = machines.row(details)
         if row is None or row.id != machine_id:
             raise NotUnderstood("the answer is about no deployment, or about another one")
-        self._newborns.met(machine_id)
         row = replace(row, label=row.label or label)
         ssh = await self._address(machine_id) if row.status is MachineStatus.RUNNING else None
         machine = machines.full(row, details, ssh)

@@ -19,8 +19,9 @@ def status_of(answer: Answer) -> int:
 
 class Access:
     """Sends calls with the bearer token. Where that is refused (as `/locations` was for some accounts) and there is
-    an authorization id, the same call goes out once more with the credential in its query; a refused credential did
-    nothing, so that is safe for purchases, too."""
+    an authorization id, the same call goes out once more with the credential in its query. A refused credential did
+    nothing, so that is safe for purchases, too, if it was TensorDock that refused it: the page of a gateway does not
+    tell what happened behind it."""
 
     def __init__(self, client: MarketplaceClient, settings: TensordockSettings) -> None:
         self._client = client
@@ -37,7 +38,7 @@ class Access:
         route = path.split("/")[1]
         if route not in self._by_query:
             answer = await self._client.request(call, method, path, headers=self._bearer, **options)
-            if self._parameters is None or status_of(answer) not in DENIED:
+            if self._parameters is None or status_of(answer) not in DENIED or not answer.is_json:
                 return answer
         answer = await self._client.request(
             call, method, path, query=self._parameters, **{**options, "admitted": route in self._by_query}

@@ -88,14 +88,16 @@ def commands(spec: LaunchSpec) -> list[str]:
     return done
 
 
-def outcome(answer: Answer, sent_at: int, price_nano: int) -> LaunchOutcome:
+def outcome(answer: Answer, price_nano: int) -> LaunchOutcome:
     """What the answer to a purchase at that price means. Errors come as 200 with a status inside, as arrays and as
     JSON:API."""
     status = status_of(answer)
     data = answer.value.get("data") if isinstance(answer.value, dict) else None
     machine_id = identifier(data.get("id")) if isinstance(data, dict) else ""
     if status < 300 and machine_id:
-        return Created(machine_id, sent_at, price_nano)
-    if status < 300 and isinstance(answer.value, (list, dict)) and answer.reason:
-        status = 400  # an error without a status
+        return Created(machine_id, answer.sent_at, price_nano)
+    if status < 300 and isinstance(answer.value, list) and answer.reason:
+        status = 400  # what is wrong with the request, told before any work
+    if status < 300 and answer.says(*_STOCK_WORDS):
+        status = 400
     return refused(answer, status, _STOCK_WORDS)

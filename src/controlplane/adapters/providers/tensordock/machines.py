@@ -21,7 +21,7 @@ _STATUS = {
     "error": MachineStatus.FAILED,
 }
 _SSH_PORT = 22
-_ADDRESS = re.compile(r"[A-Za-z0-9.:-]{1,253}")
+_ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}")
 
 
 def rows(value: Any) -> list[Any] | None:

@@ -41,6 +41,10 @@ class Placement:
     hourly: Decimal  # dollars, without storage
     hourly_per_gb: Decimal  # of storage
 
+    def is_smaller_than(self, offer: Offer) -> bool:
+        """Whether its machine has less than the offer promises: its shape follows what the location has left."""
+        return self.offer.cpu_count < offer.cpu_count or self.offer.memory_gb < offer.memory_gb
+
     def price_nano(self, storage_gb: int) -> int:
         """Nano-dollars per hour with that much storage."""
         return nano(self.hourly + storage_gb * self.hourly_per_gb)
@@ -132,7 +136,7 @@ def _ladder(location: dict[str, Any], gpu: _Gpu, now: int) -> Iterator[Placement
             cpu_count=vcpus, memory_gb=ram_gb, disk_gb=gpu.storage_gb,
             region=region_of(country), location=", ".join(part for part in (place, country) if part),
             tier=Tier.ON_DEMAND, price_nano_per_hour=nano(hourly + LEAST_STORAGE_GB * gpu.per_storage_gb),
-            priced_disk_gb=LEAST_STORAGE_GB, nano_per_gb_hour=nano(gpu.per_storage_gb) + 1 if gpu.per_storage_gb else 0,
+            priced_disk_gb=LEAST_STORAGE_GB, disk_nano_per_gb_hour=nano(gpu.per_storage_gb) + 1 if gpu.per_storage_gb else 0,
             currency="USD", available=gpu.most // count, seen_at=now, vendor_host=location_id,
             facts={} if tier is None else {"tier": float(tier)},
         )  # fmt: skip

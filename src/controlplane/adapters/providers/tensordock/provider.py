@@ -16,11 +16,11 @@ from controlplane.adapters.providers.http import (
     Recent,
     Refused,
 )
-from controlplane.adapters.providers.http.newborns import Newborns
 from controlplane.adapters.providers.http.outcomes import not_bought
 from controlplane.adapters.providers.http.values import identifier, text
 from controlplane.adapters.providers.tensordock import launching, machines, placements
 from controlplane.adapters.providers.tensordock.access import DENIED, Access, status_of
+from controlplane.adapters.providers.tensordock.ended import Ended
 from controlplane.adapters.providers.tensordock.placements import Placement
 from controlplane.adapters.providers.tensordock.settings import TensordockSettings
 from controlplane.domain.instance import Wish
@@ -30,7 +30,6 @@ from controlplane.ports.meter import Meter
 from controlplane.ports.provider import (
     Ambiguous,
     Capabilities,
-    Created,
     Destruction,
     LaunchOutcome,
     LaunchSpec,
@@ -48,6 +47,7 @@ from controlplane.ports.provider import (
 _CREATE_S = 90.0  # creates were seen hanging for more than a minute
 _CHECK_S = 20.0  # of the price, before the purchase
 _LOCATIONS_FRESH_S = 10.0
+_PRICE_FRESH_S = 2.0  # of what a purchase is checked against
 _MACHINES_FRESH_S = 4.0
 _UNKNOWN_FOR_S = 30.0  # a new machine may be missing; for how long is not documented
 _RATES = {
@@ -90,7 +90,7 @@ class TensordockProvider(Provider):
         self._clock = clock
         self._placements = Recent(self._fetch_placements, _LOCATIONS_FRESH_S, clock)
         self._machines = Recent(self._fetch_machines, _MACHINES_FRESH_S, clock)
-        self._newborns = Newborns(clock, _UNKNOWN_FOR_S)
+        self._ended = Ended()
         self._endpoints: dict[str, SshEndpoint] = {}  # of running machines; not every list tells them
 
     async def offers(self) -> tuple[Offer, ...]:
@@ -98,8 +98,11 @@ class TensordockProvider(Provider):
         return tuple(placement.offer for placement in (await self._placements.get()).values())
 
     async def admit(self, call: str) -> None:
-        """See `Provider.admit`."""
+        """See `Provider.admit`. What the launch will be checked against is looked up here: from the intent on nothing
+        comes before the purchase, whose moment the bill begins with, as TensorDock tells none."""
         await self.client.admit(call, probing=call == "destroy")
+        if call == "launch":
+            await self._placements.get(_PRICE_FRESH_S)
 
     def refuses(self, wish: Wish) -> str:
         """See `Provider.refuses`."""
@@ -115,6 +118,8 @@ class TensordockProvider(Provider):
             return not_bought(error)
         if placement is None:
             return Stockout("the location no longer lists it")
+        if placement.is_smaller_than(spec.offer):
+            return Stockout("the location has no room for so large a machine any more")
         storage_gb = launching.storage_gb(spec)
         if storage_gb > placement.offer.disk_gb:
             return Rejected(f"the location has disks of at most {placement.offer.disk_gb} GB")
@@ -135,10 +140,10 @@ class TensordockProvider(Provider):
     async def describe(self, machine_id: str) -> Machine:
         """See `Provider.describe`. Answered from one list for all who ask, but for an address that it lacks and for
         machines that it does not show."""
+        if machine_id in self._ended:  # a list goes on showing it for a while
+            return Machine(machine_id, "", MachineStatus.GONE)
         found = await self._machines.get()
         machine = next((m for m in found if m is not None and m.id == machine_id), None)
-        if machine is not None:
-            self._newborns.met(machine_id)
         if machine is not None and machine.status is not MachineStatus.RUNNING:
             self._endpoints.pop(machine_id, None)  # it may come back elsewhere
             return machine
@@ -146,25 +151,28 @@ class TensordockProvider(Provider):
             return machine if machine.ssh else replace(machine, ssh=self._endpoints[machine_id])
         return await self._look(machine_id)
 
+    async def verify(self, machine_id: str) -> Machine:
+        """See `Provider.verify`."""
+        return await self._look(machine_id, probing=True)
+
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         """See `Provider.destroy`. TensorDock knows no grace."""
-        answer = await self._access.request(
-            "destroy", "DELETE", _path(machine_id), safe=True, admitted=True, probing=True
-        )
-        if not _is_absent(answer):
+        answer = await self._access.request("destroy", "DELETE", _path(machine_id), admitted=True, probing=True)
+        absent = _is_absent(answer)
+        if not absent:
             _check(answer)
         # Deleted means deleted once it cannot be found.
         if (await self._look(machine_id, probing=True)).status is not MachineStatus.GONE:
             return Destruction.PENDING
         self._endpoints.pop(machine_id, None)
-        return Destruction.GONE
+        self._ended.add(machine_id)
+        return Destruction.ABSENT if absent else Destruction.GONE
 
     async def close(self) -> None:
         """See `Provider.close`."""
         await self.client.close()
 
     async def _buy(self, spec: LaunchSpec, placement: Placement, price: int) -> LaunchOutcome:
-        sent_at = self._clock.now()
         try:
             answer = await self._access.request(
                 "launch", "POST", "/instances", json=launching.body(spec, placement), admitted=True,
@@ -174,10 +182,7 @@ class TensordockProvider(Provider):
             return not_bought(error)
         except ProviderError as error:
             return Ambiguous(str(error))
-        outcome = launching.outcome(answer, sent_at, price)
-        if isinstance(outcome, Created):
-            self._newborns.created(outcome.machine_id)
-        return outcome
+        return launching.outcome(answer, price)
 
     async def _fetch_placements(self) -> dict[str, Placement]:
         answer = await self._access.request("locations", "GET", "/locations", deadline_s=_CHECK_S)
@@ -203,12 +208,10 @@ class TensordockProvider(Provider):
         answer = await self._access.request("read", "GET", _path(machine_id), probing=probing)
         if _is_absent(answer):
             self._endpoints.pop(machine_id, None)
-            status = MachineStatus.PROVISIONING if self._newborns.may_be(machine_id) else MachineStatus.GONE
-            return Machine(machine_id, "", status, message="TensorDock does not know it")
+            return Machine(machine_id, "", MachineStatus.GONE, message="TensorDock does not know it")
         machine = machines.machine(machines.flat(_check(answer).object()))
         if machine is None or machine.id != machine_id:
             raise NotUnderstood("the answer is about no machine, or about another one")
-        self._newborns.met(machine_id)
         if machine.ssh is not None:
             self._endpoints[machine_id] = machine.ssh
         return machine

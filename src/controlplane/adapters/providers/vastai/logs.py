@@ -39,9 +39,12 @@ async def read(client: MarketplaceClient, clock: Clock, machine_id: str, tail: i
 
 
 def _trusted(url: str, base_url: str) -> bool:
-    """Encrypted, or where the marketplace itself is (a simulator on this host)."""
+    """Encrypted and at a name of the public net, as file stores are, or where the marketplace itself is (a simulator on
+    this host): an address or a bare name may lead to a neighbour of ours."""
     try:
         parts, base = urlsplit(url), urlsplit(base_url)
     except ValueError:
         return False
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme, parts.netloc) == base[:2])
+    name, _, top = (parts.hostname or "").rpartition(".")
+    public = parts.scheme == "https" and bool(name) and top[:1].isalpha()
+    return bool(parts.hostname) and (public or (parts.scheme, parts.netloc) == base[:2])

@@ -14,7 +14,7 @@ from controlplane.adapters.providers.http import (
     Recent,
     outcomes,
 )
-from controlplane.adapters.providers.vastai import launching, logs, offers, wire
+from controlplane.adapters.providers.vastai import charges, launching, logs, offers, wire
 from controlplane.adapters.providers.vastai.purchase import PriceCheck, Purchase
 from controlplane.adapters.providers.vastai.roster import LISTING_S, Roster
 from controlplane.adapters.providers.vastai.settings import VastaiSettings
@@ -127,16 +127,25 @@ class VastaiProvider(Provider):
         """See `Provider.describe`."""
         return await self._roster.describe(_checked(machine_id))
 
+    async def verify(self, machine_id: str) -> Machine:
+        """See `Provider.verify`."""
+        return await self._roster.verify(_checked(machine_id))
+
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         """See `Provider.destroy`. The marketplace knows no grace: its machines end at once."""
         answer = await self.client.request(
-            "destroy", "DELETE", wire.instance_path(_checked(machine_id)), safe=True, admitted=True, probing=True
+            "destroy", "DELETE", wire.instance_path(_checked(machine_id)), admitted=True, probing=True
         )
         if wire.is_absent(answer):
-            return Destruction.GONE
+            return Destruction.ABSENT
         if wire.well_formed(answer).get("success") is not True:
             raise NotUnderstood("an answer to a destroy that tells no success")
         return Destruction.GONE
+
+    async def bill(self, machine_id: str, since: int) -> int | None:
+        """See `Provider.bill`."""
+        now_s = self._clock.now() // 1_000_000
+        return await charges.total(self.client, _checked(machine_id), since // 1_000_000, now_s)
 
     async def templates(self) -> tuple[Template, ...]:
         """See `Provider.templates`: those that the vendor recommends."""

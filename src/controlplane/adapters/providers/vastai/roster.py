@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from controlplane.adapters.providers.http import Batcher, MarketplaceClient, NotUnderstood, Recent, Unclear, values
@@ -18,6 +19,7 @@ LISTING_S = 140.0
 
 _PAGE = 25  # the most that the vendor puts on a page
 _MOST_PAGES = 1000
+_COUNTS = ("instances_found", "total_instances")
 
 
 class Roster:
@@ -50,9 +52,11 @@ class Roster:
 
     async def _describe(self, machine_id: str) -> Machine:
         listed = await self._some.get(machine_id)
-        if listed is not None:
-            return listed
-        answer = await self._client.request("show", "GET", wire.instance_path(machine_id))
+        return listed if listed is not None else await self.verify(machine_id)
+
+    async def verify(self, machine_id: str) -> Machine:
+        """One machine, asked for by itself."""
+        answer = await self._client.request("show", "GET", wire.instance_path(machine_id), probing=True)
         if wire.is_absent(answer):
             return Machine(machine_id, "", MachineStatus.GONE)
         told = wire.well_formed(answer)
@@ -63,7 +67,7 @@ class Roster:
         machine = machines.machine_of(told["instances"])
         if machine is None or machine.id != machine_id:
             raise NotUnderstood("an answer about another machine, or none")
-        return machine
+        return replace(machine, seen_at=answer.sent_at)
 
     async def _turn(self) -> None:
         await self._client.admit("list")
@@ -72,7 +76,7 @@ class Roster:
         chosen = {"id": {"in": [int(machine_id) for machine_id in machine_ids]}}
         answer = await self._client.request("list", "GET", wire.INSTANCES, query=_page(None, chosen), admitted=True)
         found = (machines.machine_of(row) for row in wire.rows(answer, "instances"))
-        return {machine.id: machine for machine in found if machine is not None}
+        return {machine.id: replace(machine, seen_at=answer.sent_at) for machine in found if machine is not None}
 
     async def _read_all(self) -> Listing:
         """All pages. Complete only if the pages ended by themselves, every row named a machine, and there are as
@@ -90,7 +94,8 @@ class Roster:
                     whole = False
                 else:
                     found[machine.id] = machine
-            promised = max(promised, values.natural(answer.value.get("instances_found"), 10**9) or 0)
+            counts = (values.natural(answer.value.get(name), 10**9) or 0 for name in _COUNTS)
+            promised = max(promised, *counts)
             token = _next_token(answer.value)
             if token is None or token in tokens or self._clock.monotonic() >= until:
                 break

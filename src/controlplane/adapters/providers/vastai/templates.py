@@ -19,6 +19,8 @@ _MOST_DISK_GB = 1 << 20
 _MOST_NUMBER = 2**31 - 1
 _NUMBERS = ("id", "creator_id", "count_created")
 _TEXTS = {"tag": 128, "env": 8192, "runtype": 64, "extra_filters": 8192}
+_MOST_FLAGS = 16_384  # characters; splitting them as a shell does is slow
+_ODD = re.compile("[\0\ud800-\udfff]")  # zero bytes and half characters: no store takes them, nor does the wire
 _PORT = re.compile(r"(?:[\d.]+:)?(?:\d+:)?(\d{1,5})(?:/tcp)?\Z")
 
 
@@ -28,7 +30,8 @@ def template_of(row: Any) -> Template | None:
         return None
     hash_id, image = values.text(row.get("hash_id"), 128), values.text(row.get("image"), 1024)
     constraints = constraints_of(row.get("extra_filters"))
-    if not hash_id or not image or constraints is None:
+    odd = any(_ODD.search(words) for name in ("env", "onstart") if isinstance(words := row.get(name), str))
+    if not hash_id or not image or constraints is None or odd:
         return None
     tag = values.text(row.get("tag"), 128)
     env, ports = flags_of(row.get("env"))
@@ -64,7 +67,7 @@ def constraints_of(text: Any) -> tuple[Constraint, ...] | None:
         return ()
     try:
         filters = json.loads(text, parse_float=Decimal) if isinstance(text, str) else text
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ArithmeticError):
         return None
     if not isinstance(filters, dict):
         return None
@@ -72,7 +75,7 @@ def constraints_of(text: Any) -> tuple[Constraint, ...] | None:
     for fact, condition in filters.items():
         for op, value in (condition if isinstance(condition, dict) else {"eq": condition}).items():
             wanted = _wanted(value)
-            if op not in _OPS or wanted is None:
+            if op not in _OPS or wanted is None or _ODD.search(fact):
                 return None
             found.append(Constraint(fact, op, wanted))
     return tuple(found)
@@ -83,7 +86,7 @@ def flags_of(text: Any) -> tuple[dict[str, str], tuple[int, ...]]:
     env: dict[str, str] = {}
     ports: list[int] = []
     try:
-        words = shlex.split(text) if isinstance(text, str) else []
+        words = shlex.split(text) if isinstance(text, str) and len(text) <= _MOST_FLAGS else []
     except ValueError:
         words = text.split()
     for flag, value in pairwise(words):
@@ -103,6 +106,9 @@ def _wanted(value: Any) -> Scalar | tuple[Scalar, ...] | None:
 
 
 def _scalar(value: Any) -> Scalar | None:
-    if isinstance(value, (bool, str)):
+    if isinstance(value, bool):
         return value
-    return float(value) if isinstance(value, (int, Decimal)) else None
+    if isinstance(value, str):
+        return None if _ODD.search(value) else value
+    number = values.decimal(value)
+    return None if number is None else float(number)

@@ -30,23 +30,24 @@ def logs_path(machine_id: str) -> str:
 # address; part of them is kept for the price checks of purchases.
 RATES = {
     "launch": Rate(interval_s=4.5, penalty_s=12.0),
-    "destroy": Rate(interval_s=3.0, penalty_s=6.0),
+    "destroy": Rate(interval_s=3.0, penalty_s=6.0, urgent=True),
     "show": Rate(interval_s=2.0),
     "list": Rate(interval_s=1.0),
     "search": Rate(per_minute=10, reserve=5),
     "offers": Rate(pool="search"),
     "price": Rate(pool="search", urgent=True),
     "templates": Rate(interval_s=3.0),
-    "ssh_key": Rate(interval_s=1.0),
-    "logs": Rate(interval_s=1.0),
+    "charges": Rate(interval_s=1.0),
+    "logs": Rate(interval_s=1.5),  # not documented; that of running a command, which it is a form of
 }
 
 _AUTH_WORDS = ("auth_error", "invalid user key", "requires login", "not authorized")
 
 
 def is_auth(answer: Answer) -> bool:
-    """Whether our key was refused. A bad key is also answered with 404."""
-    return answer.status == 401 or (not answer.ok and answer.says(*_AUTH_WORDS))
+    """Whether our key was refused, in whatever status: a bad key is also answered with 404."""
+    failed = not answer.ok or (isinstance(answer.value, dict) and answer.value.get("success") is False)
+    return answer.status == 401 or (failed and answer.says(*_AUTH_WORDS))
 
 
 def is_absent(answer: Answer) -> bool:

@@ -187,7 +187,9 @@ def _alternatives(request: pb.CreateSessionRequest, offer: Offer) -> Requirement
         min_gpu_count=1 if offer.gpu_count else 0,
         min_vram_gb=offer.vram_gb if scope == SAME_VRAM else 0,
         tier=offer.tier,
-        max_price_nano_per_hour=offer.price_with(_disk_gb(request, offer)) * PRICE_PERCENT[scope] // 100,
+        max_price_nano_per_hour=offer.with_disk(_disk_gb(request, offer)).price_nano_per_hour
+        * PRICE_PERCENT[scope]
+        // 100,
         simulated=offer.simulated,
         preferred_offer=offer.id,
     )
