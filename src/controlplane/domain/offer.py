@@ -49,7 +49,7 @@ class Offer:
     prepaid_s: int = 0  # the provider takes money for this long at a time; 0: it bills as time passes
     standby_nano_per_hour: int | None = None  # while it exists and does not run; None: the full price
     priced_disk_gb: int = 0  # the disk that the price includes
-    disk_nano_per_gb_hour: int = 0  # what every GB above that costs
+    disk_nano_per_gb_hour: int = 0  # what every GB above that costs at most
     facts: Mapping[str, float | str | bool] = field(default_factory=dict)  # in the vendor's words, for templates
 
     def with_disk(self, disk_gb: int) -> Offer:
