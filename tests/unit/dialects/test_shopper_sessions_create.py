@@ -373,7 +373,7 @@ async def test_an_offer_that_failed_a_moment_ago_is_still_tried_when_named(lab: 
 
 @in_virtual_time
 async def test_the_price_of_a_larger_disk_is_no_reason_to_refuse_it(lab: Lab) -> None:
-    offers = [replace(each, priced_disk_gb=50, nano_per_gb_hour=1_000) for each in lab.provider.catalogue()]
+    offers = [replace(each, priced_disk_gb=50, disk_nano_per_gb_hour=1_000) for each in lab.provider.catalogue()]
     lab.core.offers.update("alpha", tuple(offers), lab.clock.now())
     desk = await desk_of(lab)
     lab.work()

@@ -211,7 +211,7 @@ def test_retries_by_scope(scope: str, expected: dict[str, Any]) -> None:
 
 @in_virtual_time
 async def test_a_larger_disk_than_the_offers_price_has_may_cost_more(lab: Lab) -> None:
-    offered(lab, priced_disk_gb=50, nano_per_gb_hour=1_000_000)
+    offered(lab, priced_disk_gb=50, disk_nano_per_gb_hour=1_000_000)
     wanted = wish(lab, auto_retry=True, disk_gb=150).requirements
     assert wanted is not None
     assert wanted.max_price_nano_per_hour == (410_000_000 + 100_000_000) * 120 // 100

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from controlplane.adapters.providers.vastai.offers import parse_offer_id
+from controlplane.adapters.providers.vastai.offers import offer_of, parse_offer_id, price_of
 from controlplane.adapters.providers.vastai.templates import constraints_of, flags_of, template_of
 from controlplane.domain.offer import Offer, Tier
 from controlplane.domain.template import Constraint
@@ -155,3 +156,14 @@ def test_templates_are_asked_for_rarely() -> None:
 
     assert with_provider(marketplace, body) == ["vLLM"] * 3
     assert len(marketplace.journal) == 1
+
+
+@pytest.mark.parametrize("disk_gb", [50, 51, 77, 100, 999])
+def test_a_larger_disk_costs_no_more_than_the_offer_says(disk_gb: int) -> None:
+    told = json.loads(json.dumps(row(storage_cost=0.1453)), parse_float=Decimal)
+    shown_offer = offer_of(told, Tier.ON_DEMAND, 50, 0)
+    bought = price_of(told, Tier.ON_DEMAND, disk_gb)
+    assert shown_offer is not None
+    assert bought is not None
+    shown = shown_offer.with_disk(disk_gb).price_nano_per_hour
+    assert bought.total <= shown <= bought.total + disk_gb

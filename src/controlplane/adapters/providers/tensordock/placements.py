@@ -136,8 +136,9 @@ def _ladder(location: dict[str, Any], gpu: _Gpu, now: int) -> Iterator[Placement
             cpu_count=vcpus, memory_gb=ram_gb, disk_gb=gpu.storage_gb,
             region=region_of(country), location=", ".join(part for part in (place, country) if part),
             tier=Tier.ON_DEMAND, price_nano_per_hour=nano(hourly + LEAST_STORAGE_GB * gpu.per_storage_gb),
-            priced_disk_gb=LEAST_STORAGE_GB, disk_nano_per_gb_hour=nano(gpu.per_storage_gb) + 1 if gpu.per_storage_gb else 0,
             currency="USD", available=gpu.most // count, seen_at=now, vendor_host=location_id,
+            priced_disk_gb=LEAST_STORAGE_GB,
+            disk_nano_per_gb_hour=nano(gpu.per_storage_gb) + 1 if gpu.per_storage_gb else 0,
             facts={} if tier is None else {"tier": float(tier)},
         )  # fmt: skip
         yield Placement(offer, location_id, gpu.name, hourly, gpu.per_storage_gb)

@@ -142,7 +142,8 @@ def offer_of(row: Any, tier: Tier, disk_gb: int, now: int) -> Offer | None:
         max_duration_s=values.natural(row.get("duration"), _LONGEST_S) or 0,
         vendor_host=str(values.natural(row.get("machine_id"), 10**15) or ""),
         start_deadline_s=_SLOW_START_S if slow else 0, standby_nano_per_hour=price.storage,
-        priced_disk_gb=disk_gb, disk_nano_per_gb_hour=price.storage // disk_gb + 1 if price.storage else 0, facts=_facts(row),
+        priced_disk_gb=disk_gb, disk_nano_per_gb_hour=price.storage // disk_gb + 1 if price.storage else 0,
+        facts=_facts(row),
     )  # fmt: skip
 
 
