@@ -97,6 +97,8 @@ class History:
         await asyncio.gather(*chaos, return_exceptions=True)
         if self.lives.life is None:
             await self.lives.boot()
+        else:
+            self.lives.life.doom = None  # who was about to die lives on
         vast = self.markets["vastai"]
         self._quota_met = 0 < vast.faults.search_quota < max(vast.searches.values(), default=0)  # type: ignore[attr-defined]
         for market in self.markets.values():

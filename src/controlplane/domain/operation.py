@@ -62,6 +62,7 @@ class Attempt:
     outcome: Outcome = Outcome.UNSPECIFIED
     message: str = ""
     ended_at: int | None = None
+    sent_at: int | None = None  # when the request left, where its answer said nothing of what came of it
     retry_of: int = 0  # the attempt whose machine did not become usable, and which this one replaces
 
 
@@ -138,13 +139,19 @@ class Operation:
         """With one more attempt."""
         return replace(self, attempts=(*self.attempts, attempt), updated_at=now)
 
-    def outcome(self, number: int, outcome: Outcome, message: str, now: int) -> Operation:
+    def outcome(self, number: int, outcome: Outcome, message: str, now: int, sent_at: int | None = None) -> Operation:
         """With the outcome of one attempt recorded."""
         return replace(
             self,
             updated_at=now,
             attempts=tuple(
-                replace(a, outcome=outcome, message=message, ended_at=None if outcome in OPEN else now)
+                replace(
+                    a,
+                    outcome=outcome,
+                    message=message,
+                    ended_at=None if outcome in OPEN else now,
+                    sent_at=a.sent_at if sent_at is None else sent_at,
+                )
                 if a.number == number
                 else a
                 for a in self.attempts

@@ -132,9 +132,11 @@ class RateLimited:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """The machine may or may not exist; only the label can tell."""
+    """The machine may or may not exist; only the label can tell. `sent_at` is when the request left, where known: a
+    machine whose provider does not tell when it was made was made then."""
 
     reason: str
+    sent_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -321,7 +321,8 @@ async def _record(
 
     def found(rows: Rows) -> None:
         if rows.create is not None:
-            rows.create = rows.create.outcome(number, kind, message, rows.now)
+            sent_at = outcome.sent_at if isinstance(outcome, Ambiguous) else None
+            rows.create = rows.create.outcome(number, kind, message, rows.now, sent_at)
         if machine_id:
             at = rows.now if created_at is None else min(created_at, rows.now)
             price = outcome.price_nano_per_hour if isinstance(outcome, Created) else None
@@ -419,7 +420,7 @@ def _adopt(rows: Rows, provider: Provider, attempt: Attempt, machine: Machine, o
     """The machine was made after all. Where the provider does not tell when, it was when it was asked."""
     if rows.create is not None:
         rows.create = rows.create.outcome(attempt.number, Outcome.CREATED, "found by its label", rows.now)
-    rows.instance = rows.instance.made(machine.id, attempt.started_at)
+    rows.instance = rows.instance.made(machine.id, attempt.sent_at or attempt.started_at)
     metered(rows, machine)
     _begin_start(rows, provider, offer)
 
@@ -429,7 +430,7 @@ def _half_made(rows: Rows, attempt: Attempt, machine: Machine) -> None:
     if rows.create is not None:
         message = "the machine was left half-made and is being returned"
         rows.create = rows.create.outcome(attempt.number, Outcome.NOT_CREATED, message, rows.now)
-    rows.instance = replace(rows.instance.made(machine.id, attempt.started_at), updated_at=rows.now)
+    rows.instance = replace(rows.instance.made(machine.id, attempt.sent_at or attempt.started_at), updated_at=rows.now)
     metered(rows, machine)
 
 

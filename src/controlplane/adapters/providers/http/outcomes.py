@@ -44,7 +44,7 @@ def refused(answer: Answer, status: int, stock_words: Sequence[str]) -> LaunchOu
     if status == 429:
         return RateLimited(LIMITED_S if answer.retry_after_s is None else answer.retry_after_s)
     if status >= 500 or status in _AFTER_WORK or not answer.is_json:
-        return Ambiguous(f"the provider answered status {status} with {answer.kind}")
+        return Ambiguous(f"the provider answered status {status} with {answer.kind}", answer.sent_at)
     if status in (401, 403):
         return AuthFailed(answer.reason)
     if answer.says(*stock_words):
@@ -53,4 +53,4 @@ def refused(answer: Answer, status: int, stock_words: Sequence[str]) -> LaunchOu
         return NoFunds(answer.reason)
     if 400 <= status < 500:
         return Rejected(answer.reason or f"the provider refused it with status {status}")
-    return Ambiguous("the provider's answer named no machine")
+    return Ambiguous("the provider's answer named no machine", answer.sent_at)
