@@ -113,8 +113,9 @@ class StateFolder:
             raise StartError(f"{self.path / 'credentials.json'} is damaged; restore it or remove it") from None
 
     def first_account(self) -> str:
-        """The account that the first start made."""
-        return self._credentials((self.path / "credentials.json").read_text())[0]
+        """The account that the first start made; empty before."""
+        path = self.path / "credentials.json"
+        return self._credentials(path.read_text())[0] if path.exists() else ""
 
     def write_endpoints(self, endpoints: dict[str, str]) -> None:
         """Where the plane answers, for clients on this host."""

@@ -90,7 +90,7 @@ def api() -> None:
 @click.option("--account", default="", metavar="ID", help="For this account; needs the operator key.")
 @click.option(
     "--format", "key_format", default="",
-    help="gp_live, gpuai_live, hoon_sk_live, hoon_sk_test or hoon_pk_live: decides the API that the key opens. "
+    help="gp_live, gpuai_live, hoon_sk_live, hoon_sk_test, hoon_pk_live or shopper_live: decides the API that the key opens. "
     "An API's name (gpuai, hoonify) means its first.  [default: gp_live]",
 )  # fmt: skip
 def create_api(name: str, scopes: tuple[str, ...], expires: Any, account: str, key_format: str) -> None:
