@@ -207,3 +207,25 @@ async def test_a_statement_that_hangs_is_overtaken() -> None:
 def test_a_table_s_columns_are_its_record_s_fields_in_their_order(record: type[Any]) -> None:
     columns = [column.name for column in BY_RECORD[record].columns]
     assert tuple(name for name in columns if name not in ("message", "message_version")) == CODECS[record].columns
+
+
+async def test_a_read_between_a_commit_and_its_cache_sees_the_commit(store: SqliteStore) -> None:
+    """A watcher that has read the events of a commit must not be shown the row as it was before."""
+    await put(store, instance())
+    before = await store.message(A, Instance, "inst_1")
+    messages = list[bytes | None]()
+    transact = store._transact
+
+    def watched(units: Any) -> Any:
+        done = transact(units)
+        reading = asyncio.run_coroutine_threadsafe(store.message(A, Instance, "inst_1"), loop)
+        messages.append(reading.result(5))
+        return done
+
+    loop = asyncio.get_running_loop()
+    store._transact = watched  # type: ignore[method-assign]
+    await put(store, instance(name="renamed"))
+    (shown,) = messages
+    assert shown is not None
+    assert shown != before
+    assert instance_pb2.Instance.FromString(shown).name == "renamed"

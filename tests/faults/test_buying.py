@@ -143,19 +143,27 @@ def test_a_provider_that_hangs_slows_no_other(hung: str) -> None:
     assert _median_s(hung, hangs=True) <= 1.1 * _median_s(hung, hangs=False)
 
 
-def _median_s(hung: str, *, hangs: bool) -> float:
+@pytest.mark.parametrize("hung", ["vastai", "tensordock", "ionet"])
+def test_a_crowd_at_a_provider_that_hangs_slows_no_other(hung: str) -> None:
+    """More wishes wait there than one process works on at a time, and the others are asked for ten at once."""
+    crowded = _median_s(hung, hangs=True, waiting=400, at_once=10, times=1)
+    assert crowded <= 1.1 * _median_s(hung, hangs=False, waiting=0, at_once=10, times=1)
+
+
+def _median_s(hung: str, *, hangs: bool, waiting: int = 10, at_once: int = 1, times: int = 15) -> float:
     """Seconds from a wish to a running machine on the others, while one hangs on every call or does not."""
 
     async def scenario(stage: Stage) -> list[float]:
         for market in stage.markets.values():
             market.configure({"boot_s": [3.0, 3.0]})
         others = tuple(name for name in stage.markets if name != hung)
-        wanted = [_wish((name,), stage) for name in others]
+        wanted = [_wish((name,), stage) for name in others] * at_once
         stage.markets[hung].configure({"hang_all": hangs, "hang_s": 3600.0})
-        for _ in range(10):  # somebody wants what the hanging one offers, all the time
-            await stage.create(_wish((hung,), stage))
+        there = _wish((hung,), stage)
+        for _ in range(waiting):  # somebody wants what the hanging one offers, all the time
+            await stage.create(there)
         found = []
-        for _ in range(15):
+        for _ in range(times):
             made = [await stage.create(wish) for wish in wanted]
             found += [await stage.done(operation) for operation in made]
             await asyncio.sleep(5.0)

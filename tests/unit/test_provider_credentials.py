@@ -98,7 +98,7 @@ class Keys:
 
     def work(self) -> None:
         """Keep up with the store, as a server does."""
-        self.lab.tasks.append(asyncio.create_task(self.keeper.run()))
+        self.lab.tasks += [asyncio.create_task(loop()) for loop in self.keeper.loops.values()]
 
     async def add(self, secret: str = KEY, provider: str = "alpha", caller: Principal = CALLER) -> ProviderCredential:
         """A credential that this process knows of."""

@@ -186,7 +186,8 @@ class Replica:
             self._run(partial(refresh_templates, core, sweeper.provider), f"templates-{name}")
             if self._index == 0:
                 self._run(partial(sweeper.run, settings.sweep_interval), f"sweep-{name}")
-        self._run(self._keeper.run, "credentials")
+        for name, loop in self._keeper.loops.items():
+            self._run(loop, name)
         self._run(partial(recall_failures, core), "failures")
         self._run(self._key_pairs.run, "key-pairs")
         if self._index == 0:

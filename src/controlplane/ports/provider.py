@@ -166,6 +166,10 @@ class MachineStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
+LOST = frozenset({MachineStatus.GONE, MachineStatus.FAILED, MachineStatus.PREEMPTED})
+"""What a machine does not come back from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Utilisation:
     """How busy a machine is, averaged since the last look. None means the provider cannot tell."""

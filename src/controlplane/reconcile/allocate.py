@@ -7,21 +7,18 @@ late enough, lets the next attempt begin.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
 import structlog
 
 from controlplane.domain import ids as id_forms
 from controlplane.domain.billing import SECOND
-from controlplane.domain.instance import Instance, Wish
+from controlplane.domain.instance import Instance
 from controlplane.domain.money import text
 from controlplane.domain.offer import Offer
 from controlplane.domain.operation import OPEN, Attempt, Operation, Outcome, SkippedOffers
 from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.provider import (
+    LOST,
     Ambiguous,
     AuthFailed,
     Created,
@@ -30,7 +27,6 @@ from controlplane.ports.provider import (
     LaunchOutcome,
     LaunchSpec,
     Machine,
-    MachineStatus,
     NoFunds,
     Provider,
     ProviderError,
@@ -41,6 +37,7 @@ from controlplane.ports.provider import (
 )
 from controlplane.reconcile import endings
 from controlplane.reconcile.asking import admit, ask, launch, provider_of
+from controlplane.reconcile.choosing import OUT, RETRY_LIMITED_S, Choice, choose, resting, seller, unheard, wish_at
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import hold_for, post
 from controlplane.reconcile.stop import returned
@@ -51,16 +48,9 @@ from controlplane.usecases.machine_secrets import jupyter_token, model_key, prob
 from controlplane.usecases.offerbook import BEING_BOUGHT
 
 LOOKUP_GRACE_S = 1.0  # beyond what the provider's lateness explains, before a missing label counts as "not created"
-RETRY_LIMITED_S = 5.0
 SHUN_S = 10.0  # for how long purchases go elsewhere after a provider could not be asked
-OUT = "at a provider that cannot be asked at the moment"
-MAX_REPEATS = 10  # tries of one offer whose answers were lost
-
-LOST = frozenset({MachineStatus.GONE, MachineStatus.FAILED, MachineStatus.PREEMPTED})
 
 log = structlog.get_logger()
-
-_REPEATABLE = frozenset({Outcome.RATE_LIMITED, Outcome.NOT_CREATED})
 
 
 async def allocate(tenure: Tenure, instance: Instance) -> Instance | None:
@@ -90,7 +80,7 @@ async def _try_next(tenure: Tenure, instance: Instance, operation: Operation | N
     """Record an attempt on the next offer, ask for it, and record the outcome. None: the hold was given up."""
     core = tenure.core
     attempts = operation.attempts if operation else ()
-    choice = _choose(core, instance, attempts)
+    choice = choose(core, instance, attempts)
     if choice.offer is None:
         await _out_of_offers(tenure, instance, attempts, choice)
         return None
@@ -108,8 +98,8 @@ async def _try(
     """One attempt on one offer."""
     core = tenure.core
     credential = core.credentials.of(instance.account_id, offer.provider)
-    provider = _seller(core, offer.provider, credential)
-    assert provider is not None, "_choose takes offers of known providers only"
+    provider = seller(core, offer.provider, credential)
+    assert provider is not None, "choose takes offers of known providers only"
     # The turn comes before the intent: from the commit on it is milliseconds until the provider hears of it.
     try:
         await admit(core, provider, "launch")
@@ -146,19 +136,8 @@ async def _try(
     return await _record(tenure, provider, number, offer, outcome)
 
 
-def _seller(core: Core, name: str, credential_id: str) -> Provider | None:
-    """Who buys at a provider: under the account's own credential where it has one."""
-    return core.credentials.provider(credential_id) if credential_id else core.providers.get(name)
-
-
-def _wish_at(provider: Provider, wish: Wish) -> Wish:
-    """The wish as this provider can meet it: a machine without Jupyter is what some have."""
-    without = wish.mode == LaunchMode.JUPYTER and not provider.capabilities.jupyter
-    return replace(wish, mode=LaunchMode.SSH.value) if without else wish
-
-
 def _spec(core: Core, provider: Provider, instance: Instance, offer: Offer) -> LaunchSpec:
-    wish = _wish_at(provider, instance.wish)
+    wish = wish_at(provider, instance.wish)
     mode = LaunchMode(wish.mode)
     return LaunchSpec(
         label=instance.label,
@@ -179,106 +158,11 @@ def _spec(core: Core, provider: Provider, instance: Instance, offer: Offer) -> L
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The offer to try next, if any is left, and why others are not."""
-
-    offer: Offer | None
-    skipped: tuple[SkippedOffers, ...] = ()
-    waiting: bool = False  # for what has to be known first
-
-
-def _choose(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> Choice:
-    """The best-ranked matching offer that was not tried, at a provider that did not refuse us.
-
-    An attempt that our own crash or a lost answer cut short says nothing about its offer: it may be tried again,
-    after all others.
-    """
-    if len(attempts) >= core.policy.max_attempts:
-        return Choice(None)
-    wish, shut = instance.wish, _shut(core, instance, attempts)
-    if wish.requirements is not None:
-        template = core.offers.template(wish.template) if wish.template else None
-        if wish.template and template is None:
-            return Choice(None, waiting=True)  # a fresh process has not read them yet
-        cap, now = wish.max_price_nano_per_hour, core.clock.now()
-        ranking = core.offers.ranked(wish.requirements, instance.currency, now, cap, template, shut)
-        candidates = [candidate.offer for candidate in ranking.candidates]
-        skipped = list(ranking.skipped)
-    else:
-        named = core.offers.get(wish.offer_id)
-        candidates = [named] if named is not None else []
-        skipped = []
-    repeats = Counter(a.offer_id for a in attempts if a.outcome is Outcome.NOT_CREATED)
-    left, passed = [], dict[str, list[str]]()
-    unfit = _unfit(core, instance, attempts, shut)
-    for offer in (offer.with_disk(wish.disk_gb) for offer in candidates):
-        if why := unfit(offer):
-            passed.setdefault(why, []).append(offer.id)
-        elif repeats[offer.id] < MAX_REPEATS:
-            left.append(offer)
-    skipped += [SkippedOffers(why, len(ids), ids[0]) for why, ids in passed.items()]
-    # Candidates are by rank; min keeps the first of equals.
-    return Choice(min(left, key=lambda o: repeats[o.id], default=None), tuple(skipped))
-
-
-def _unfit(
-    core: Core, instance: Instance, attempts: tuple[Attempt, ...], shut: Mapping[str, str]
-) -> Callable[[Offer], str]:
-    """Tells why an offer on the market is not for this instance now; empty when it is."""
-    tried = {a.offer_id for a in attempts if a.outcome not in _REPEATABLE}
-    cap = instance.wish.max_price_nano_per_hour
-
-    def unfit(offer: Offer) -> str:
-        if offer.id in tried:
-            return "tried already"
-        if cap is not None and offer.price_nano_per_hour > cap:
-            return "too dear"
-        return shut.get(offer.provider) or ("of another host" if offer.host_id not in ("", core.host_id) else "")
-
-    return unfit
-
-
-def _shut(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> dict[str, str]:
-    """Providers that are no use to this instance now, whatever they offer, and why."""
-    refused = {a.provider for a in attempts if a.outcome in (Outcome.AUTH_FAILED, Outcome.NO_FUNDS)}
-    resting = _resting(core, attempts)
-
-    def why(name: str) -> str:
-        credential = core.credentials.of(instance.account_id, name)
-        provider = _seller(core, name, credential)
-        if provider is None:
-            return f"no credential for {name}"
-        if core.offers.shunned(name, credential, core.clock.now()):
-            return OUT
-        if name in refused:
-            return f"{name} refused the credential or its account cannot pay"
-        if name in resting:
-            return f"{name} asked to come back later"
-        return provider.refuses(_wish_at(provider, instance.wish))
-
-    return {name: reason for name in core.offers.providers if (reason := why(name))}
-
-
-def _unheard(core: Core, instance: Instance) -> bool:
-    """Whether a market at which the account can buy was not seen yet: a fresh process has not asked all of them."""
-    own = {name for name in core.credentials.marketplaces if core.credentials.of(instance.account_id, name)}
-    requirements = instance.wish.requirements
-    wanted = frozenset(requirements.providers) if requirements is not None else frozenset()
-    return any(name not in core.offers.providers for name in own | set(core.providers) if not wanted or name in wanted)
-
-
-def _resting(core: Core, attempts: tuple[Attempt, ...]) -> set[str]:
-    """Providers that asked us to come back later, a moment ago."""
-    since = core.clock.now() - int(RETRY_LIMITED_S * SECOND)
-    return {a.provider for a in attempts if a.outcome is Outcome.RATE_LIMITED and (a.ended_at or 0) > since}
-
-
 async def _out_of_offers(tenure: Tenure, instance: Instance, attempts: tuple[Attempt, ...], choice: Choice) -> None:
     core, skipped = tenure.core, choice.skipped
     overdue = core.clock.now() - instance.created_at > core.policy.allocate_deadline_s * SECOND
     # A fresh process has not asked the providers yet; a limited one only wants patience.
-    waiting = choice.waiting or _unheard(core, instance) or bool(_resting(core, attempts))
+    waiting = choice.waiting or unheard(core, instance) or bool(resting(core, attempts))
     waiting = waiting or any(each.reason in (BEING_BOUGHT, OUT) for each in skipped)
     if waiting and not overdue and len(attempts) < core.policy.max_attempts:
         age_s = (core.clock.now() - instance.created_at) / SECOND

@@ -8,8 +8,9 @@ instances that were bought under it wait.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any
 
 import structlog
 
@@ -23,7 +24,7 @@ from controlplane.domain.work import WorkItem
 from controlplane.ports.provider import Provider
 from controlplane.ports.store import Get, Transaction, UnitOfWork
 from controlplane.reconcile import strays
-from controlplane.reconcile.inventory import refresh_offers, refresh_templates
+from controlplane.reconcile.inventory import fetch_offers, fetch_templates
 from controlplane.usecases.account_credentials import SEALED
 from controlplane.usecases.core import Core
 
@@ -61,15 +62,15 @@ class CredentialKeeper:
         self._check_at = 0.0
         self._unneeded_since: dict[str, float] = {}
 
-    async def run(self) -> None:
-        """Keep up with the store, and see the markets that the deployment has no credential for, for ever.
+    @property
+    def loops(self) -> Mapping[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """What has to run for ever, by name: keeping up with the store, and seeing each market that the deployment
+        has no credential for.
 
         Call `refresh` before anything is bought: an account that has a credential must not buy under another.
         """
-        async with asyncio.TaskGroup() as loops:
-            loops.create_task(self._keep())
-            for name in sorted(self._factories.keys() - self._core.providers.keys()):
-                loops.create_task(self._scout(name))
+        unseen = sorted(self._factories.keys() - self._core.providers.keys())
+        return {"credentials": self._keep} | {f"offers-{name}": partial(self._scout, name) for name in unseen}
 
     async def close(self) -> None:
         """Let go of everything; machines go on."""
@@ -180,28 +181,27 @@ class CredentialKeeper:
         log.info("credentials.erased", id=id)
 
     async def _forget(self, id: str) -> None:
-        decide = lambda tx: tx.delete(ProviderCredential, id)  # noqa: E731
+        def decide(tx: Transaction) -> None:
+            tx.delete(ProviderCredential, id)
+
         await self._core.store.run(UnitOfWork(ALL, [Get(ProviderCredential, id)], decide))
 
     async def _scout(self, name: str) -> None:
         """See a market through those who may buy there, in turns: one whose key stopped working costs one turn."""
-        turn = 0
+        clock, turn = self._core.clock, 0
         while True:
             buyers = self._book.buyers(name)
             if not buyers:
                 if turn:
-                    self._core.offers.update(name, (), self._core.clock.now())
+                    self._core.offers.update(name, (), clock.now())
                 turn = 0
-                await self._core.clock.sleep(INTERVAL_S)
+                await clock.sleep(INTERVAL_S)
                 continue
             provider = buyers[turn % len(buyers)]
             turn += 1
-            called_s = provider.capabilities.offers_pause_s + 2 * provider.capabilities.call_timeout_s
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TURN_S + called_s), asyncio.TaskGroup() as loops:
-                    loops.create_task(
-                        refresh_offers(
-                            self._core, provider, max(self._offers_interval_s, provider.capabilities.offers_pause_s)
-                        )
-                    )
-                    loops.create_task(refresh_templates(self._core, provider))
+            pause_s = max(self._offers_interval_s, provider.capabilities.offers_pause_s)
+            ends_at = clock.monotonic() + TURN_S
+            await fetch_templates(self._core, provider)
+            while clock.monotonic() < ends_at and provider in self._book.buyers(name):
+                await fetch_offers(self._core, provider)
+                await clock.sleep(pause_s)

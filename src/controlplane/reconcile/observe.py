@@ -8,9 +8,8 @@ from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
 from controlplane.domain.records import replace
 from controlplane.domain.state import State
-from controlplane.ports.provider import Machine, MachineStatus, Provider, ProviderError, Utilisation
+from controlplane.ports.provider import LOST, Machine, MachineStatus, Provider, ProviderError, Utilisation
 from controlplane.reconcile import endings
-from controlplane.reconcile.allocate import LOST
 from controlplane.reconcile.asking import ask, look, provider_of
 from controlplane.reconcile.lease import end_if_over
 from controlplane.reconcile.looks import next_look

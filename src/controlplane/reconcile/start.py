@@ -9,9 +9,9 @@ from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.meter import Count, Timing
 from controlplane.ports.probe import ProbeResult
-from controlplane.ports.provider import Machine, MachineStatus, Provider, ProviderError, SshEndpoint
+from controlplane.ports.provider import LOST, Machine, MachineStatus, Provider, ProviderError, SshEndpoint
 from controlplane.reconcile import endings
-from controlplane.reconcile.allocate import LOST, note_failure
+from controlplane.reconcile.allocate import note_failure
 from controlplane.reconcile.asking import look, provider_of
 from controlplane.reconcile.looks import next_look
 from controlplane.reconcile.metering import metered
@@ -57,7 +57,7 @@ async def start(tenure: Tenure, instance: Instance) -> None:
             row, seen_at=rows.now, missing_since=None, ssh_host_key=row.ssh_host_key or ready.host_key,
             refused_at=(row.refused_at or rows.now) if ready.refused else None,
         )  # fmt: skip
-        if hopeless(rows.instance, provider, ready, rows.now):
+        if _hopeless(rows.instance, provider, ready, rows.now):
             _not_ready(rows, core, "NOT_READY", f"the machine cannot be used: {reason}")
         elif row.start_deadline_at is not None and rows.now >= row.start_deadline_at:
             _not_ready(rows, core, "START_TIMEOUT", f"the machine was not usable in time: {reason}")
@@ -74,7 +74,7 @@ async def _give_up(tenure: Tenure, instance: Instance, provider: Provider, findi
         await note_failure(core, provider, instance.offer_id, Outcome.NOT_READY)
 
 
-def hopeless(row: Instance, provider: Provider, ready: ProbeResult, now: int) -> bool:
+def _hopeless(row: Instance, provider: Provider, ready: ProbeResult, now: int) -> bool:
     """Whether waiting will not help: another host key than the pinned one, or keys refused for longer than the
     provider takes to install them."""
     if ready.refused:

@@ -21,6 +21,7 @@ from controlplane.ports.store import Get, Transaction, UnitOfWork
 from controlplane.usecases.core import Core
 
 BATCH = 100  # rows in one unit of work
+PREPAID_S = 3600  # what machines paid in advance are paid for at a time, unless somebody knows better
 
 
 async def known(core: Core, provider: str, credential_ids: Set[str]) -> list[StrayMachine]:
@@ -102,12 +103,11 @@ async def adopt(core: Core, provider: Provider, credential_id: str, row: StrayMa
 
 
 def _meter(provider: Provider, price: int, made_at: int, machine: Machine) -> ProviderMeter | None:
-    """Machines paid in advance have to be paid on, by the hour unless somebody knows better."""
+    """Machines paid in advance have to be paid on."""
     if not provider.capabilities.extend:
         return None
-    return replace(
-        ProviderMeter(price, made_at, prepaid_s=3600).begun(made_at), paid_until=machine.paid_until or made_at
-    )
+    begun = ProviderMeter(price, made_at, prepaid_s=PREPAID_S).begun(made_at)
+    return begun if machine.paid_until is None else replace(begun, paid_until=machine.paid_until)
 
 
 def _adopted(

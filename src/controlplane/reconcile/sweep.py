@@ -23,10 +23,9 @@ from controlplane.domain.stray import StrayKind, StrayMachine, StrayWish, stray_
 from controlplane.domain.work import WorkItem
 from controlplane.ports.bus import Topic
 from controlplane.ports.meter import Count
-from controlplane.ports.provider import Destruction, Listing, Machine, Provider, ProviderError
+from controlplane.ports.provider import LOST, Destruction, Listing, Machine, Provider, ProviderError
 from controlplane.ports.store import Get, Transaction, UnitOfWork
 from controlplane.reconcile import endings, strays
-from controlplane.reconcile.allocate import LOST
 from controlplane.reconcile.asking import ask, destroy
 from controlplane.reconcile.tenure import Rows
 from controlplane.usecases.core import Core

@@ -9,12 +9,11 @@ from dataclasses import replace
 from controlplane.domain.account import Account
 from controlplane.domain.billing import first_hold
 from controlplane.domain.budget import Budget
-from controlplane.domain.errors import ON_THE_MARKET, FailedPrecondition, PlaneError, ResourceExhausted, not_found
-from controlplane.domain.offer import Offer
+from controlplane.domain.errors import FailedPrecondition, PlaneError, ResourceExhausted
 from controlplane.domain.operation import Operation
 from controlplane.domain.principal import Principal
 from controlplane.ports.store import CountLive, Get, Load, Transaction, UnitOfWork, Where
-from controlplane.usecases import instances, validation
+from controlplane.usecases import instances, market, validation
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import AIP_155, RequestKey
 from controlplane.usecases.instances import CreateInstance
@@ -91,9 +90,8 @@ async def _create(
         except PlaneError as error:
             return error
 
-    async with asyncio.TaskGroup() as group:  # together, so that they share commits
-        tasks = [group.create_task(one(wish, key)) for wish, key in zip(wishes, keys, strict=True)]
-    return [task.result() for task in tasks]
+    # Together, so that they share commits.
+    return await asyncio.gather(*(one(wish, key) for wish, key in zip(wishes, keys, strict=True)))
 
 
 async def _check_room(core: Core, caller: Principal, wish: CreateInstance, needed: int) -> None:
@@ -102,7 +100,7 @@ async def _check_room(core: Core, caller: Principal, wish: CreateInstance, neede
 
     def decide(tx: Transaction) -> None:
         account = validation.check_open(tx.get(Account, account_id))
-        offers = _market(core, wish, account.currency)
+        offers = market.offers_for(core, wish, account.currency)
         units = sum(offer.available for offer in offers)
         if units < needed:
             raise FailedPrecondition(
@@ -122,14 +120,3 @@ async def _check_room(core: Core, caller: Principal, wish: CreateInstance, neede
 
     loads: list[Load] = [Get(Account, account_id), CountLive(account_id), Where(Budget, "account_id", account_id)]
     await core.store.run(UnitOfWork(caller.scope, loads, decide))
-
-
-def _market(core: Core, wish: CreateInstance, currency: str) -> list[Offer]:
-    """Offers for the wish, the first to be tried first."""
-    if wish.requirements is None:
-        named = core.offers.get(wish.offer_id)
-        if named is None or named.currency != currency:
-            raise not_found("offer", wish.offer_id, ON_THE_MARKET)
-        return [named]
-    ranking = core.offers.ranked(wish.requirements.to_rent(), currency, core.clock.now(), wish.max_price_nano_per_hour)
-    return [candidate.offer for candidate in ranking.candidates]

@@ -10,7 +10,6 @@ from controlplane.domain.account import Account, SshKey
 from controlplane.domain.billing import SECOND, BillingPolicy, first_hold
 from controlplane.domain.budget import Budget
 from controlplane.domain.errors import (
-    ON_THE_MARKET,
     FailedPrecondition,
     NotFound,
     OutOfRange,
@@ -19,8 +18,6 @@ from controlplane.domain.errors import (
     not_found,
 )
 from controlplane.domain.instance import Instance, Wish
-from controlplane.domain.money import text
-from controlplane.domain.offer import Offer
 from controlplane.domain.operation import Operation, OperationKind, OperationState
 from controlplane.domain.principal import Principal
 from controlplane.domain.records import replace
@@ -29,7 +26,7 @@ from controlplane.domain.state import TERMINAL, State
 from controlplane.domain.work import WorkItem
 from controlplane.ports.bus import Topic
 from controlplane.ports.store import CountLive, Get, LiveInstances, Load, Transaction, UnitOfWork, Where
-from controlplane.usecases import validation
+from controlplane.usecases import market, validation
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
 
@@ -104,7 +101,6 @@ async def create(
     wish.check(core.policy.max_duration_s)
     request.check()
     if wish.requirements is not None:
-        check_providers(core, wish.requirements)
         wish = replace(wish, requirements=wish.requirements.to_rent())
     account_id = caller.account_id
     keys = [await _parse_key(core, line, index) for index, line in enumerate(wish.ssh_public_keys)]
@@ -128,7 +124,7 @@ async def create(
                 f"the account has {account.max_instances} active instances, which is its limit",
                 reason="QUOTA_EXCEEDED", resource="instances", limit=account.max_instances,
             )  # fmt: skip
-        cap, disk_gb, first = _price_cap(core, wish, account.currency)
+        cap, disk_gb, first = market.terms(core, wish, account.currency)
         stored = tuple(_stored_key(tx, id) for id in wish.ssh_key_ids)
         hold = _hold(tx, account_id, min(cap, first.price_nano_per_hour), wish, core)
         operation = Operation(
@@ -146,16 +142,6 @@ async def create(
     made = await core.store.run(UnitOfWork(caller.scope, loads, decide))
     core.bus.notify(Topic.WORK)
     return await operation_of(core, caller, made) if isinstance(made, str) else made
-
-
-def check_providers(core: Core, wanted: Requirements) -> None:
-    """Raise InvalidArgument for a provider that is not here."""
-    known = core.providers.keys() | core.credentials.marketplaces | core.offers.providers
-    for name in wanted.providers:
-        if name not in known:
-            raise invalid(
-                "requirements.providers", f"must name providers that are here: {', '.join(sorted(known))}", name
-            )
 
 
 async def operation_of(core: Core, caller: Principal, id: str) -> Operation:
@@ -186,61 +172,6 @@ def _stored_key(tx: Transaction, id: str) -> str:
     if key is None:
         raise not_found("SSH key", id)
     return key.public_key
-
-
-def _price_cap(core: Core, wish: CreateInstance, currency: str) -> tuple[int, int, Offer]:
-    """The most that may be paid per hour, the disk, and the offer to be tried first.
-
-    Refuses what the market cannot give now.
-    """
-    cap = wish.max_price_nano_per_hour
-    template = core.offers.template(wish.template) if wish.template else None
-    if wish.template and template is None:
-        raise not_found("template", wish.template, ON_THE_MARKET)
-    if wish.requirements is not None:
-        ranking = core.offers.ranked(wish.requirements, currency, core.clock.now(), cap, template)
-        affordable = [candidate.offer for candidate in ranking.candidates]
-        if not affordable:
-            skipped = "; ".join(f"{each.count} {each.reason}" for each in ranking.skipped[:4])
-            raise FailedPrecondition(
-                f"no offer on the market meets: {wish.requirements}"
-                + (f", at most {text(cap, currency)} per hour" if cap is not None else "")
-                + (f" (offers passed over: {skipped})" if skipped else ""),
-                reason="NO_MATCHING_OFFER", requirements=str(wish.requirements),
-            )  # fmt: skip
-        disk = _check_disk(core, wish, affordable)
-        caps = [c for c in (cap, wish.requirements.max_price_nano_per_hour) if c is not None]
-        if ranking.total > len(affordable):  # the dearest may be beyond the best thousand
-            affordable += core.offers.matching(wish.requirements, currency)[-1:]
-        priced = [offer.with_disk(disk) for offer in affordable]
-        return min(caps, default=max(o.price_nano_per_hour for o in priced)), disk, priced[0]
-    offer = core.offers.get(wish.offer_id)
-    if offer is None or offer.currency != currency:
-        raise not_found("offer", wish.offer_id, ON_THE_MARKET)
-    if template is not None and (why := template.unmet_by(offer)):
-        raise FailedPrecondition(
-            f"offer {offer.id} cannot run template {template.id}: {why}", reason="NO_MATCHING_OFFER", offer_id=offer.id
-        )
-    disk = _check_disk(core, wish, [offer])
-    offer = offer.with_disk(disk)
-    if cap is not None and offer.price_nano_per_hour > cap:
-        raise FailedPrecondition(
-            f"offer {offer.id} costs {text(offer.price_nano_per_hour, currency)} per hour, "
-            f"more than max_price_per_hour {text(cap, currency)}",
-            reason="OFFER_TOO_DEAR", offer_id=offer.id, price=offer.price_nano_per_hour, max_price=cap,
-        )  # fmt: skip
-    return offer.price_nano_per_hour if cap is None else cap, disk, offer
-
-
-def _check_disk(core: Core, wish: CreateInstance, offers: list[Offer]) -> int:
-    local = all(o.provider == "local" for o in offers)
-    disk = wish.disk_gb or (core.policy.default_local_disk_gb if local else core.policy.default_disk_gb)
-    largest = max(o.disk_gb for o in offers)
-    if not wish.disk_gb:
-        return min(disk, largest)
-    if disk > largest:
-        raise invalid("disk_gb", f"must be at most {largest}, the largest that a matching offer has", disk)
-    return disk
 
 
 def _hold(tx: Transaction, account_id: str, price: int, wish: CreateInstance, core: Core) -> int:

@@ -148,6 +148,7 @@ class SqliteStore(SqlReads):
         self._fault: tuple[float, Unavailable] | None = None  # of the last write, and when
         self._caches = {table: MessageCache() for table in WITH_MESSAGE}
         self._committed: deque[_Commit | None] = deque()  # what the caches have yet to learn; None: to forget
+        self._committing = False  # a commit may be done whose events can be read, and that the caches have yet to learn
         self._data_version = _data_version(self._write_to)
 
     # Writing
@@ -160,6 +161,7 @@ class SqliteStore(SqlReads):
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, units)
         finally:
             self._remember()
+            self._committing = False
 
     def _remember(self) -> None:
         """Bring the caches up to what was committed, before any writer hears of it.
@@ -211,6 +213,7 @@ class SqliteStore(SqlReads):
             loaded = self._load(units)
             changes, outcomes = decide(units, loaded, self._clock.now(), self._ids, numbers)
             self._write(changes, loaded)
+            self._committing = True  # from the COMMIT on, a watcher may know of events that the caches do not
         self._committed.append((changes, {table for table, id in changes.messages if (table, id) not in loaded.rows}))
         return outcomes
 
@@ -337,7 +340,7 @@ class SqliteStore(SqlReads):
         return await self._aside(lambda connection: connection.execute(statement.sql, bound).fetchall())
 
     async def message(self, scope: Scope, table: type[Any], id: str) -> bytes | None:
-        entry = self._caches[table].get(id)
+        entry = None if self._committing else self._caches[table].get(id)
         if entry is None:
             rows = self._fetch_now(self._sql.message(table), id=id)
             if not rows:
@@ -361,7 +364,7 @@ class SqliteStore(SqlReads):
     ) -> list[tuple[str, bytes]]:
         table = Instance if isinstance(query, InstanceQuery) else Operation
         cache, key = self._caches[table], (scope.account_id, before_id, limit)
-        if query.bounded and (page := cache.page(key)) is not None:
+        if query.bounded and not self._committing and (page := cache.page(key)) is not None:
             return page
         statement = self._sql.page(table, query, scoped=not scope.is_operator, first=not before_id)
         values = {"account_id": scope.account_id, "before_id": before_id, "limit": limit} | query_values(query)

@@ -14,6 +14,7 @@ from controlplane.api.canonical.shapes import Plane, currency_of
 from controlplane.domain.errors import ON_THE_MARKET, not_found
 from controlplane.domain.gpus import GPUS
 from controlplane.domain.template import Template
+from controlplane.usecases import market
 from controlplane.usecases.offer_prices import PriceRow, price_rows
 from controlplane.usecases.offer_ranking import Candidate
 from controlplane.usecases.pages import page_size
@@ -103,8 +104,8 @@ class Offers:
             else None
         )
         template = await self._template(request.template_id) if request.template_id else None
-        wanted, now = requirements_of(request.requirements, currency).to_rent(), self._core.clock.now()
-        ranking = self._core.offers.ranked(wanted, currency, now, cap, template)
+        ranking = market.ranked(self._core, requirements_of(request.requirements, currency), currency, cap, template)
+        now = self._core.clock.now()
         return pb.RankOffersResponse(
             candidates=[self._candidate(each, now) for each in ranking.candidates[: page_size(request.page_size)]],
             skipped=map(skipped_message, ranking.skipped),
