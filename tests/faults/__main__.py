@@ -19,7 +19,7 @@ def main() -> int:
     simulated.add_argument("--seed", type=int, default=0, help="the first seed (default 0)")
     simulated.add_argument("--one", action="store_true", help="play that one seed and print all that happens")
     processes = forms.add_parser("real", help="real processes, HTTP and SSH")
-    processes.add_argument("--rentals", type=int, default=300, help="instances to be created (default 300)")
+    processes.add_argument("--rentals", type=int, default=300, help="machines to be rented (default 300)")
     processes.add_argument("--over", type=float, default=400.0, help="seconds in which callers come (default 400)")
     processes.add_argument("--seed", type=int, default=0)
     processes.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
@@ -49,7 +49,8 @@ def _one(seed: int) -> int:
 
 def _real(args: argparse.Namespace) -> int:
     count = args.processes or (1 if args.database == "sqlite" else 2)
-    order = real.Order(args.rentals, args.over, seed=args.seed, database=args.database, processes=count)
+    callers = args.rentals * 6 // 5  # some get no machine
+    order = real.Order(callers, args.rentals, args.over, seed=args.seed, database=args.database, processes=count)
     verdict = real.run(order, args.log)
     print(verdict, flush=True)
     return 1 if verdict.broken else 0

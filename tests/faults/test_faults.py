@@ -40,7 +40,7 @@ def test_a_fault_counts_only_when_it_hit_a_call() -> None:
 
 
 def test_rentals_of_real_processes_with_two_kills() -> None:
-    verdict = real.run(real.Order(15, 6.0, kill_every_s=(4.0, 6.0), most_kills=2, ready_s=25.0, seed=3))
+    verdict = real.run(real.Order(15, over_s=6.0, kill_every_s=(4.0, 6.0), most_kills=2, ready_s=25.0, seed=3))
     print(verdict)
     assert not verdict.broken, str(verdict)
     assert verdict.rentals.total() >= 6  # how many come up in time is this host's affair

@@ -71,9 +71,12 @@ class AsyncClient(Services):
     ) -> Operation:
         waiting = Waiting(operation, timeout, on_progress is not None, self._outage)
         while True:
-            current: Operation = await AsyncRetrying(**waiting.policy())(
-                self.operations.WaitOperation, waiting.request(), timeout=waiting.call_deadline
-            )
+            try:
+                current: Operation = await AsyncRetrying(**waiting.policy())(
+                    self.operations.WaitOperation, waiting.request(), timeout=waiting.call_deadline
+                )
+            except ApiError as error:
+                raise waiting.unanswered(error) from None
             if on_progress:
                 on_progress(current)
             if waiting.settle(current):

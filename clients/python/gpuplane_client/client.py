@@ -85,9 +85,12 @@ class Client(Services):
         """
         waiting = Waiting(operation, timeout, on_progress is not None, self._outage)
         while True:
-            current: Operation = Retrying(**waiting.policy())(
-                self.operations.WaitOperation, waiting.request(), timeout=waiting.call_deadline
-            )
+            try:
+                current: Operation = Retrying(**waiting.policy())(
+                    self.operations.WaitOperation, waiting.request(), timeout=waiting.call_deadline
+                )
+            except ApiError as error:
+                raise waiting.unanswered(error) from None
             if on_progress:
                 on_progress(current)
             if waiting.settle(current):

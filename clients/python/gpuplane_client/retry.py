@@ -49,9 +49,7 @@ def outage_policy(outage: float) -> dict[str, Any]:
     """Reading on over an outage. It counts from the first failure, for a stream may be silent for long."""
 
     def again(error: BaseException) -> bool:
-        if isinstance(error, ApiError):
-            return (error.code in _BROKEN_WAY and not error.reason) or _asked_to_come_back(error)
-        return isinstance(error, Interrupted)
+        return is_outage(error) if isinstance(error, ApiError) else isinstance(error, Interrupted)
 
     def stop(state: RetryCallState) -> bool:
         now = time.monotonic()
@@ -59,6 +57,11 @@ def outage_policy(outage: float) -> dict[str, Any]:
         return now + state.upcoming_sleep - broken_since > outage
 
     return _policy(again, stop)
+
+
+def is_outage(error: ApiError) -> bool:
+    """Whether the server may answer later."""
+    return (error.code in _BROKEN_WAY and not error.reason) or _asked_to_come_back(error)
 
 
 def _asked_to_come_back(error: ApiError) -> bool:

@@ -9,8 +9,8 @@ from google.protobuf.duration_pb2 import Duration
 from gpuplane.v1.operation_pb2 import OPERATION_STATE_SUCCEEDED, Operation
 from gpuplane.v1.operation_service_pb2 import WaitOperationRequest
 
-from gpuplane_client.errors import OperationFailed
-from gpuplane_client.retry import outage_policy
+from gpuplane_client.errors import ApiError, OperationFailed
+from gpuplane_client.retry import is_outage, outage_policy
 
 # One WaitOperation is shorter than any proxy's idle limit; with somebody looking on, it returns to show the
 # progress.
@@ -41,6 +41,10 @@ class Waiting:
     def policy(self) -> dict[str, Any]:
         return outage_policy(min(self._outage, self._left()))
 
+    def unanswered(self, error: ApiError) -> Exception:
+        """What a call came to that was given up: time is up if there is less of it left than an outage is borne."""
+        return self._time_is_up() if is_outage(error) and self._left() < self._outage else error
+
     def settle(self, operation: Operation) -> bool:
         """True when the operation succeeded, False when it goes on; raises when it failed or time is up."""
         if operation.HasField("done_time"):
@@ -48,8 +52,11 @@ class Waiting:
                 raise OperationFailed(operation)
             return True
         if self._deadline is not None and self._left() <= 0:
-            raise TimeoutError(f"operation {self.id} is not done after {self._timeout:g} s; it goes on")
+            raise self._time_is_up()
         return False
+
+    def _time_is_up(self) -> TimeoutError:
+        return TimeoutError(f"operation {self.id} is not done after {self._timeout:g} s; it goes on")
 
     def _left(self) -> float:
         return float("inf") if self._deadline is None else max(0.0, self._deadline - time.monotonic())

@@ -94,6 +94,12 @@ async def test_wait_gives_up_at_its_timeout(client: Any, plane: FakePlane) -> No
         await client.wait("op", timeout=0.05)
 
 
+async def test_wait_gives_up_at_its_timeout_while_nobody_answers(client: Any, plane: FakePlane) -> None:
+    plane.on("WaitOperation", LOST)
+    with pytest.raises(TimeoutError, match="it goes on"):
+        await client.wait("op", timeout=0.05)
+
+
 async def test_wait_does_not_repeat_a_refusal(client: Any, plane: FakePlane) -> None:
     plane.on("WaitOperation", Refusal(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"))
     with pytest.raises(ApiError):
