@@ -31,6 +31,7 @@ SHOWN = {
     "templates": "templates",
     "logs": "machines' logs",
     "utilisation": "tells how busy a machine is (`idle_timeout`)",
+    "stop": "stops machines and keeps their disks (`storage_policy` of the shopper's sessions)",
     "extend": "paid in advance, and extended",
     "destroy_is_end": "a destroy that arrives ends the bill",
     "start_deadline_s": "time for a machine to become usable, s",
@@ -46,7 +47,6 @@ SHOWN = {
     "concurrency": "creates and destroys at once",
 }
 UNSHOWN = {
-    "stop_start",  # nothing in the API stops machines yet
     "jupyter",  # found out by the local provider when it starts
 }
 

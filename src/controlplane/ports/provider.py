@@ -231,7 +231,7 @@ class Capabilities:
 
     logs: bool = False
     templates: bool = False
-    stop_start: bool = False
+    stop: bool = False  # stops machines and keeps their disks
     utilisation: bool = False
     jupyter: bool = False  # understands LaunchMode.JUPYTER
     launch_timeout_s: float = 90.0  # the longest launch() may take
@@ -300,6 +300,11 @@ class Provider(Protocol):
         Returns at once: PENDING until the provider confirms that nothing is left. Uses a turn that `admit` gave.
         """
         ...
+
+    async def stop(self, machine_id: str) -> None:
+        """Stop a machine; its disk is kept and goes on costing until it is destroyed. Idempotent: what came of it shows
+        in `describe()`. Raises ProviderError where `capabilities.stop` is false."""
+        raise ProviderError(f"machines of {self.name} cannot be stopped and kept")
 
     async def extend(self, machine_id: str, seconds: int) -> None:
         """Pay for that much more in advance; sent once. What came of it shows in `describe().paid_until`. Raises

@@ -156,6 +156,11 @@ def _may_retry(rows: Rows) -> bool:
     return rows.create is not None and not rows.create.done and replaced < rows.instance.wish.max_retries
 
 
+def is_lost(row: Instance, machine: Machine) -> bool:
+    """Whether the machine does not come back. One that we stopped may look as if it had been taken back."""
+    return machine.status in LOST and not (row.kept is not None and machine.status is MachineStatus.PREEMPTED)
+
+
 def _lost_early(rows: Rows, core: Core, machine: Machine) -> None:
     """Lost before anybody could use it: like one that did not become usable."""
     metered(rows, machine)

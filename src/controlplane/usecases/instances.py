@@ -59,6 +59,7 @@ class CreateInstance:
     max_duration_s: int | None = None
     idle_timeout_s: int = 0
     billing: BillingPolicy = field(default_factory=BillingPolicy)
+    preserve: bool = False  # its disk outlives its lease, where the provider can keep it
     sole_labels: tuple[str, ...] = ()  # no other active instance of the account may have the same values of all these
 
     def check(self, policy_max_s: int) -> None:
@@ -198,7 +199,7 @@ def _accepted(
             offer_id=wish.offer_id, requirements=wish.requirements, max_price_nano_per_hour=cap,
             ssh_public_keys=tuple(dict.fromkeys(public_keys)), image=wish.image, disk_gb=disk_gb, mode=wish.mode,
             model=wish.model, env=dict(wish.env), template=wish.template, on_start=wish.on_start, ports=wish.ports,
-            max_retries=_retries(wish),
+            max_retries=_retries(wish), preserve=wish.preserve,
         ),
         billing=wish.billing,
         currency=account.currency,
@@ -262,6 +263,21 @@ async def terminate(core: Core, caller: Principal, id: str, *, force: bool, requ
     return made
 
 
+async def finish(core: Core, caller: Principal, id: str) -> Instance:
+    """Ask for the end as a lease would: gracefully, and leaving the disk where that was the wish. Asking again changes
+    nothing."""
+
+    def decide(tx: Transaction) -> Instance:
+        ending = _found(tx, id).ask_to_end("TERMINATED_BY_CALLER", "finished by the caller", tx.now)
+        tx.put(ending)
+        poke(tx, id)
+        return ending
+
+    made = await core.store.run(UnitOfWork(caller.scope, [Get(Instance, id), Get(WorkItem, id)], decide))
+    core.bus.notify(Topic.WORK)
+    return made
+
+
 def end_loads(id: str, caller: Principal, request: RequestKey) -> list[Load]:
     """What `_terminate` needs."""
     return [
@@ -302,7 +318,7 @@ async def extend(core: Core, caller: Principal, id: str, seconds: int, request: 
         row = _found(tx, id)
         if request.replay(tx, caller.account_id):
             return row
-        if row.state in TERMINAL or row.state is State.STOPPING or row.ending:
+        if row.state in TERMINAL or row.state is State.STOPPING or row.ending or row.kept is not None:
             raise FailedPrecondition(
                 f"instance {id} is ending or has ended ({row.state})",
                 resource="instance",

@@ -271,7 +271,7 @@ class Statements:
         ledger = tables.ledger
         hour = ledger.c.start_at - ledger.c.start_at % HOUR if query.bucket else sa.literal(0)
         group = ledger.c[query.group] if query.group else sa.literal("")
-        length = ledger.c.end_at - ledger.c.start_at
+        length = sa.case((ledger.c.storage, 0), else_=ledger.c.end_at - ledger.c.start_at)
         gpus = sa.case((ledger.c.gpu_count > 1, ledger.c.gpu_count), else_=1)
         keys = (hour.label("hour"), group.label("grouped"), ledger.c.instance_id)
         clause = sa.select(

@@ -40,8 +40,8 @@ def machine_of(row: Any) -> Machine | None:
 
 
 def status_of(row: Mapping[str, Any]) -> MachineStatus:
-    """The machine's state, out of the vendor's four fields for it. We never stop machines: those that stand were
-    stopped by others."""
+    """The machine's state, out of the vendor's four fields for it. An interruptible one that we stopped looks as if its
+    owner had taken it back; the engine knows which it asked for."""
     actual, intended, contract, coming = (
         str(row.get(name) or "").strip().lower()
         for name in ("actual_status", "intended_status", "cur_state", "next_state")

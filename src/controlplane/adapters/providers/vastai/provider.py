@@ -56,6 +56,7 @@ class VastaiProvider(Provider):
     capabilities = Capabilities(
         logs=True,
         templates=True,
+        stop=True,
         launch_timeout_s=PREPARE_S + CREATE_S + 5.0,
         call_timeout_s=LISTING_S + 10.0,  # every other call ends by itself within a minute
         listing_delay_s=30.0,  # not documented; seconds have been seen
@@ -141,6 +142,13 @@ class VastaiProvider(Provider):
         if wire.well_formed(answer).get("success") is not True:
             raise NotUnderstood("an answer to a destroy that tells no success")
         return Destruction.GONE
+
+    async def stop(self, machine_id: str) -> None:
+        """See `Provider.stop`."""
+        answer = await self.client.request(
+            "stop", "PUT", wire.instance_path(_checked(machine_id)), json={"state": "stopped"}, safe=True
+        )
+        wire.well_formed(answer)
 
     async def bill(self, machine_id: str, since: int) -> int | None:
         """See `Provider.bill`."""

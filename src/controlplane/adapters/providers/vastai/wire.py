@@ -31,6 +31,7 @@ def logs_path(machine_id: str) -> str:
 RATES = {
     "launch": Rate(interval_s=4.5, penalty_s=12.0),
     "destroy": Rate(interval_s=3.0, penalty_s=6.0, urgent=True),
+    "stop": Rate(interval_s=1.0, urgent=True),
     "show": Rate(interval_s=2.0),
     "list": Rate(interval_s=1.0),
     "search": Rate(per_minute=10, reserve=5),

@@ -57,6 +57,7 @@ VERDICT_S = 10.0
 
 MOST, PAGE = 10_000, 500  # sessions in one answer, and read at a time
 _CONFLICTING = frozenset({State.ACCEPTED, State.ALLOCATING, State.STARTING, State.RUNNING})
+_ENDED = TERMINAL | {State.STOPPED}
 _SECRET = "session"  # what the private key is sealed for
 
 
@@ -183,20 +184,17 @@ class Sessions:
 
     async def finish_session(self, request: pb.FinishSessionRequest, call: Call) -> pb.SessionNotice:
         message = await self._message(call, request.id)
-        if state_shown(message) in TERMINAL:
+        if state_shown(message) in _ENDED:
             raise _conflict(message, "has ended already")
-        await self._end(call, request.id, force=False)
+        await instances.finish(self._core, call.principal, request.id)
         return pb.SessionNotice(message="session shutdown initiated", session_id=request.id)
 
     async def destroy_session(self, request: pb.DestroySessionRequest, call: Call) -> pb.SessionNotice:
         message = await self._message(call, request.id)
         if state_shown(message) not in TERMINAL:
-            await self._end(call, request.id, force=True)
+            key = RequestKey(call.method.label)  # it is idempotent without being named
+            await instances.terminate(self._core, call.principal, request.id, force=True, request=key)
         return pb.SessionNotice(message="session destroyed", session_id=request.id)
-
-    async def _end(self, call: Call, id: str, *, force: bool) -> None:
-        key = RequestKey(call.method.label)  # it is idempotent without being named
-        await instances.terminate(self._core, call.principal, id, force=force, request=key)
 
     async def extend_session(self, request: pb.ExtendSessionRequest, call: Call) -> bytes:
         key = request_key(request, call, IDEMPOTENCY)

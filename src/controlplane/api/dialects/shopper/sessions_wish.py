@@ -69,6 +69,7 @@ def wish_of(core: Core, account_id: str, request: pb.CreateSessionRequest) -> Cr
         reservation_s=request.reservation_hours * HOUR_S,
         max_duration_s=longest_s,
         idle_timeout_s=request.idle_threshold_minutes * 60,
+        preserve=request.storage_policy == PRESERVE,
         sole_labels=SOLE,
     )
     wish.check(core.policy.max_duration_s)
@@ -155,13 +156,13 @@ def _check_disk(request: pb.CreateSessionRequest, template: Template | None) -> 
 
 def _check_provider(core: Core, account_id: str, offer: Offer, wish: CreateInstance) -> None:
     """Refuse what no machine of the provider can be, whatever the offer."""
-    if wish.labels[label("storage_policy")] == PRESERVE:
-        rule = f"must be {DESTROY} at {offer.provider}, whose machines cannot be stopped and kept"
-        raise invalid("storage_policy", rule, PRESERVE)
     credential = core.credentials.of(account_id, offer.provider)
     provider = core.credentials.provider(credential) if credential else core.providers.get(offer.provider)
     if provider is None:
         return  # its attempt will say so
+    if wish.preserve and not provider.capabilities.stop:
+        rule = f"must be {DESTROY} at {offer.provider}, whose machines cannot be stopped and kept"
+        raise invalid("storage_policy", rule, PRESERVE)
     why = provider.refuses(
         Wish(
             image=wish.image,
