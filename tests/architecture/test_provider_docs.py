@@ -31,6 +31,7 @@ SHOWN = {
     "templates": "templates",
     "logs": "machines' logs",
     "utilisation": "tells how busy a machine is (`idle_timeout`)",
+    "add_keys": "lets further keys into a running machine",
     "extend": "paid in advance, and extended",
     "destroy_is_end": "a destroy that arrives ends the bill",
     "start_deadline_s": "time for a machine to become usable, s",
