@@ -32,6 +32,7 @@ SHOWN = {
     "logs": "machines' logs",
     "utilisation": "tells how busy a machine is (`idle_timeout`)",
     "stop": "stops machines and keeps their disks (`storage_policy` of the shopper's sessions)",
+    "add_keys": "lets further keys into a running machine",
     "extend": "paid in advance, and extended",
     "destroy_is_end": "a destroy that arrives ends the bill",
     "start_deadline_s": "time for a machine to become usable, s",

@@ -22,8 +22,8 @@ BUDGET_EXHAUSTED = "BUDGET_EXHAUSTED"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the caller asked for; never changes. Exactly one of `offer_id` and `requirements` is set, neither for a
-    machine that was adopted."""
+    """What the caller asked for; never changes, but for SSH keys that are added later. Exactly one of `offer_id` and
+    `requirements` is set, neither for a machine that was adopted."""
 
     offer_id: str = ""
     requirements: Requirements | None = None
@@ -234,6 +234,11 @@ class Instance:
             row, stop_at=None, stop_reason="", stop_message="", idle_since=None,
             kept=self.kept or Kept(now, nano_per_hour),
         )  # fmt: skip
+
+    def with_key(self, line: str, now: int) -> Instance:
+        """With one more SSH key in its wish, for this machine and any that takes its place."""
+        keys = tuple(dict.fromkeys((*self.wish.ssh_public_keys, line)))
+        return replace(self, wish=replace(self.wish, ssh_public_keys=keys), updated_at=now)
 
     def ask_to_end(self, reason: str, message: str, now: int, *, force: bool = False) -> Instance:
         """With the wish to end recorded; the first reason stays, force adds up."""

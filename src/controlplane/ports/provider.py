@@ -243,6 +243,7 @@ class Capabilities:
     start_deadline_s: float = 900.0  # from Created to usable
     concurrency: int = 16  # launches and destroys under way at once
     spot: bool = False  # lends machines that it may take back
+    add_keys: bool = False  # lets further keys into a machine that it has made
     extend: bool = False  # takes money in advance: `extend` must be called before `paid_until`
     destroy_is_end: bool = False  # a destroy that arrives ends the bill at once
     key_install_s: float = 0.0  # how long after SSH answers the keys may still be refused
@@ -305,6 +306,11 @@ class Provider(Protocol):
         """Stop a machine; its disk is kept and goes on costing until it is destroyed. Idempotent: what came of it shows
         in `describe()`. Raises ProviderError where `capabilities.stop` is false."""
         raise ProviderError(f"machines of {self.name} cannot be stopped and kept")
+
+    async def add_key(self, machine_id: str, line: str) -> None:
+        """Let one more OpenSSH public key in, beside those of the launch; idempotent. It works within `key_install_s`,
+        and for as long as the machine does. Raises ProviderError where `capabilities.add_keys` is false."""
+        raise ProviderError(f"{self.name} adds no keys to a machine that it has made")
 
     async def extend(self, machine_id: str, seconds: int) -> None:
         """Pay for that much more in advance; sent once. What came of it shows in `describe().paid_until`. Raises

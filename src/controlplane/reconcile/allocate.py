@@ -36,12 +36,13 @@ from controlplane.ports.provider import (
     TooDear,
 )
 from controlplane.reconcile import endings
-from controlplane.reconcile.asking import admit, ask, launch, provider_of
+from controlplane.reconcile.asking import admit, launch
 from controlplane.reconcile.choosing import OUT, RETRY_LIMITED_S, Choice, choose, resting, seller, unheard, wish_at
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import hold_for, post
 from controlplane.reconcile.stop import returned
 from controlplane.reconcile.tenure import Rows, Tenure, nothing
+from controlplane.usecases.asking import ask, provider_of
 from controlplane.usecases.core import Core
 from controlplane.usecases.failure_memory import remember
 from controlplane.usecases.machine_secrets import jupyter_token, model_key, probe_seed

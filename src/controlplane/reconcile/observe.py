@@ -10,13 +10,14 @@ from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.provider import Machine, MachineStatus, Provider, ProviderError, Utilisation
 from controlplane.reconcile import endings
-from controlplane.reconcile.asking import ask, look, provider_of
+from controlplane.reconcile.asking import look
 from controlplane.reconcile.lease import end_if_over
 from controlplane.reconcile.looks import next_look
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.start import is_lost, lost
 from controlplane.reconcile.tenure import Rows, Tenure
+from controlplane.usecases.asking import ask, provider_of
 from controlplane.usecases.core import Core, Policy
 
 PAY_AHEAD_S = 600  # before the end of what is paid; leaves many looks for answers that are lost

@@ -12,11 +12,12 @@ from controlplane.ports.probe import ProbeResult
 from controlplane.ports.provider import LOST, Machine, MachineStatus, Provider, ProviderError, SshEndpoint
 from controlplane.reconcile import endings
 from controlplane.reconcile.allocate import note_failure
-from controlplane.reconcile.asking import look, provider_of
+from controlplane.reconcile.asking import look
 from controlplane.reconcile.looks import next_look
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Findings, Rows, Tenure
+from controlplane.usecases.asking import provider_of
 from controlplane.usecases.core import Core
 from controlplane.usecases.machine_secrets import jupyter_token, model_key, probe_seed
 

@@ -9,10 +9,11 @@ from controlplane.domain.records import replace
 from controlplane.domain.state import State
 from controlplane.ports.provider import LOST, Destruction, Machine, MachineStatus, Provider, ProviderError
 from controlplane.reconcile import endings
-from controlplane.reconcile.asking import admit, ask, destroy, look, newborn, provider_of
+from controlplane.reconcile.asking import admit, destroy, look, newborn
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows, Tenure
+from controlplane.usecases.asking import ask, provider_of
 from controlplane.usecases.core import Policy
 
 SLOWEST_POLL_S = 30.0

@@ -26,8 +26,9 @@ from controlplane.ports.meter import Count
 from controlplane.ports.provider import LOST, Destruction, Listing, Machine, Provider, ProviderError
 from controlplane.ports.store import Get, Transaction, UnitOfWork
 from controlplane.reconcile import endings, strays
-from controlplane.reconcile.asking import ask, destroy
+from controlplane.reconcile.asking import destroy
 from controlplane.reconcile.tenure import Rows
+from controlplane.usecases.asking import ask
 from controlplane.usecases.core import Core
 from controlplane.usecases.instances import poke
 

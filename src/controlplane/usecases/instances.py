@@ -31,6 +31,7 @@ from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
 
 MAX_SCRIPT = 16_384
+MAX_SSH_KEYS = 32
 RETRIES = 2
 MAX_RETRIES = 5
 
@@ -69,8 +70,8 @@ class CreateInstance:
         validation.check_name(self.name)
         validation.check_labels(self.labels)
         validation.check_env(self.env)
-        validation.check_count("ssh_key_ids", self.ssh_key_ids, 32)
-        validation.check_count("ssh_public_keys", self.ssh_public_keys, 32)
+        validation.check_count("ssh_key_ids", self.ssh_key_ids, MAX_SSH_KEYS)
+        validation.check_count("ssh_public_keys", self.ssh_public_keys, MAX_SSH_KEYS)
         validation.check_length("image", self.image, 1024)
         validation.check_length("model", self.model, 255)
         if (size := len(self.on_start.encode())) > MAX_SCRIPT or "\0" in self.on_start:

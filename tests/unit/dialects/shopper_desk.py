@@ -26,6 +26,10 @@ ASKED: dict[str, Any] = {
     "consumer_id": "app", "offer_id": "alpha-o1", "workload_type": "llm", "reservation_hours": 2,
 }  # fmt: skip
 
+_KINDS: dict[str, Any] = {
+    "CreateSession": pb.CreatedSession, "ExtendSession": pb.ExtendedSession, "RekeySession": pb.CreatedSession,
+}  # fmt: skip
+
 
 class FakeKeyPairs:
     """Numbered pairs; counts those that are away."""
@@ -33,9 +37,10 @@ class FakeKeyPairs:
     def __init__(self) -> None:
         self.made = 0
         self.away = 0
+        self.takes_s = 0.0
 
     async def take(self) -> KeyPair:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.takes_s)
         self.made += 1
         self.away += 1
         return KeyPair(f"ssh-rsa public{self.made}", f"private{self.made}")
@@ -87,9 +92,7 @@ class Desk:
         call = FakeCall(self._principal, method, idempotency_key)
         answer = await getattr(self.sessions, name)(request, call)
         if isinstance(answer, bytes):
-            answer = {"CreateSession": pb.CreatedSession, "ExtendSession": pb.ExtendedSession}[method].FromString(
-                answer
-            )
+            answer = _KINDS[method].FromString(answer)
         assert call.status == (201 if method == "CreateSession" else 200)
         return answer
 
@@ -115,6 +118,9 @@ class Desk:
     async def extend(self, id: str, hours: int, idempotency_key: str = "") -> Any:
         request = pb.ExtendSessionRequest(id=id, additional_hours=hours)
         return await self.ask("ExtendSession", request, idempotency_key)
+
+    async def rekey(self, id: str, idempotency_key: str = "") -> Any:
+        return await self.ask("RekeySession", pb.RekeySessionRequest(id=id), idempotency_key)
 
 
 def hub_over(core: Core) -> EventHub:

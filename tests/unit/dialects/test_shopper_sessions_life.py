@@ -301,16 +301,6 @@ def test_durations(minutes: int, text: str) -> None:
     assert duration_shown(minutes * 60 * SECOND) == text
 
 
-@in_virtual_time
-async def test_the_key_of_a_machine_cannot_be_changed(lab: Lab) -> None:
-    desk = await desk_of(lab)
-    lab.work()
-    id = await running(lab, desk)
-    with pytest.raises(FailedPrecondition, match="alpha cannot change the keys of a machine") as refused:
-        await desk.ask("RekeySession", pb.RekeySessionRequest(id=id))
-    assert render_error(refused.value, "rid").status == 409
-
-
 @pytest.mark.parametrize("method", ["Get", "Finish", "Destroy", "Extend", "Diagnose", "Rekey"])
 def test_nobody_elses_instance_and_nothing_unknown_is_a_session(method: str) -> None:
     @in_virtual_time

@@ -86,7 +86,7 @@ def _mistake(spec: LaunchSpec, settings: LocalSettings) -> str:
     if any("\0" in text or "=" in name for name, value in spec.env.items() for text in (name, value)):
         return "an environment variable holds a zero byte or a name with ="
     for line in (*spec.authorized_keys, spec.probe_key):
-        if not _is_key(line):
+        if not is_key(line):
             return "an authorized key is not one OpenSSH public key line"
     return refusal(spec)
 
@@ -107,7 +107,8 @@ def _disk_shortage(wanted_mb: int, offer: Offer, settings: LocalSettings, machin
     return Stockout(f"this host has {max(0, free_mb >> 10)} GB of disk left to give")
 
 
-def _is_key(line: str) -> bool:
+def is_key(line: str) -> bool:
+    """Whether it is one line of authorized_keys. Blocking: large keys take milliseconds."""
     if "\n" in line or "\r" in line or not line.strip():
         return False
     try:

@@ -57,6 +57,7 @@ class VastaiProvider(Provider):
         logs=True,
         templates=True,
         stop=True,
+        add_keys=True,
         launch_timeout_s=PREPARE_S + CREATE_S + 5.0,
         call_timeout_s=LISTING_S + 10.0,  # every other call ends by itself within a minute
         listing_delay_s=30.0,  # not documented; seconds have been seen
@@ -149,6 +150,14 @@ class VastaiProvider(Provider):
             "stop", "PUT", wire.instance_path(_checked(machine_id)), json={"state": "stopped"}, safe=True
         )
         wire.well_formed(answer)
+
+    async def add_key(self, machine_id: str, line: str) -> None:
+        """See `Provider.add_key`."""
+        answer = await self.client.request(
+            "attach_key", "POST", wire.instance_path(_checked(machine_id), "ssh/"), json={"ssh_key": line}, safe=True
+        )
+        if not wire.is_attached(answer) and wire.well_formed(answer).get("success") is not True:
+            raise NotUnderstood("an answer to a key that tells no success")
 
     async def bill(self, machine_id: str, since: int) -> int | None:
         """See `Provider.bill`."""

@@ -42,7 +42,7 @@ from controlplane.domain.operation import Operation
 from controlplane.domain.state import TERMINAL, State
 from controlplane.ports.key_pairs import KeyPair
 from controlplane.ports.store import InstanceQuery
-from controlplane.usecases import instances, sessions
+from controlplane.usecases import instance_keys, instances, sessions
 from controlplane.usecases.idempotency import SECRET_REPLAY_S, FirstAnswers, RequestIdRule, RequestKey
 from controlplane.usecases.instances import CreateInstance
 from controlplane.usecases.machine_secrets import model_key
@@ -129,13 +129,17 @@ class Sessions:
         if given.instance is None:
             raise self._refusal(given.operation, request)
         row = given.instance
-        answer: Any = pb.CreatedSession(session=session_shown(instance_message(row)), ssh_private_key=pem)
-        if row.wish.model:
-            answer.api_key = model_key(self._core.secrets, row.id)
+        answer = self._with_secrets(row, pem)
         if request.auto_retry and row.attempt > 1:
             answer.retries_attempted = row.attempt - 1
         body: bytes = answer.SerializeToString()
         return body
+
+    def _with_secrets(self, row: Instance, pem: str) -> Any:
+        answer: Any = pb.CreatedSession(session=session_shown(instance_message(row)), ssh_private_key=pem)
+        if row.wish.model:
+            answer.api_key = model_key(self._core.secrets, row.id)
+        return answer
 
     def _refusal(self, operation: Operation, request: pb.CreateSessionRequest) -> PlaneError:
         """Why there is no session, as far as the marketplace decided it."""
@@ -238,13 +242,22 @@ class Sessions:
             raise InvalidArgument(f"session {message.id} is {status}; it {rule}", field="id", rule=rule, value=status)
         return diagnostics_shown(message, self._core.clock.now())
 
-    async def rekey_session(self, request: pb.RekeySessionRequest, call: Call) -> pb.CreatedSession:
-        message = await self._message(call, request.id)
-        raise _conflict(
-            message,
-            f"keeps the key it was made with: {session_shown(message).provider} cannot change the keys of a machine; "
-            "end the session and create another, with an Idempotency-Key that lets a lost answer be repeated",
-        )
+    async def rekey_session(self, request: pb.RekeySessionRequest, call: Call) -> bytes:
+        core, caller, key = self._core, call.principal, request_key(request, call, IDEMPOTENCY)
+
+        async def make() -> bytes:
+            await self._message(call, request.id)
+            return await answer(await instance_keys.rekey(core, caller, request.id, key))
+
+        async def again(id: str) -> bytes:
+            return await answer(await instance_keys.rekey_again(core, caller, id, key))
+
+        async def answer(pair: KeyPair) -> bytes:
+            row = await instances.instance_of(core, caller, request.id)
+            body: bytes = self._with_secrets(row, pair.private_pem).SerializeToString()
+            return body
+
+        return await self._answers.once(caller, key, make, again)
 
     async def _message(self, call: Call, id: str) -> instance_pb2.Instance:
         body = await self._core.store.message(call.principal.scope, Instance, id)

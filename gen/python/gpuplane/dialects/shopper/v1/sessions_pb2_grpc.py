@@ -136,8 +136,8 @@ class SessionsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RekeySession(self, request, context):
-        """RekeySession would replace a lost private key. No provider can change the keys of a machine that it has made, so it
-        is a 409 that says so. Scope: `instances:write`.
+        """RekeySession makes another key pair for a running session whose private key was lost; former keys go on working.
+        409 where the session does not run or its provider cannot add keys. Scope: `instances:write`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
