@@ -70,7 +70,7 @@ def test_one_that_is_started_again_is_stopped_again_and_not_charged_for_it() -> 
         machine.plan_run(stage.markets["vastai"].clock.now(), 0.0)
         again = await stage.until(kept.id, lambda row: row.state is State.STOPPING)
         at_rest = await stage.until(kept.id, lambda row: row.state is State.STOPPED)
-        assert again.stop_reason == "KEPT"
+        assert again.stop_message == "it had ended when its machine was started"
         assert at_rest.kept == kept.kept
         await _terminate(stage, kept.id)
         _check_ledgers(stage, await stage.until(kept.id, lambda row: row.settled))

@@ -101,7 +101,7 @@ def _seen(rows: Rows, core: Core, machine: Machine) -> None:
         lost(rows, core, machine)
     elif row.kept is not None:
         if machine.status is MachineStatus.RUNNING:
-            rows.instance = row.ask_to_end("KEPT", "it had ended when its machine was started", rows.now)
+            rows.instance = row.ask_to_end(row.state_reason, "it had ended when its machine was started", rows.now)
     elif machine.status is MachineStatus.STOPPED and row.state is State.RUNNING:
         rows.instance = row.to(State.STOPPED, rows.now, "STOPPED_BY_PROVIDER", "the provider stopped the machine")
     elif machine.status is MachineStatus.RUNNING and row.state is State.STOPPED:
