@@ -20,11 +20,13 @@ def main() -> int:
     simulated.add_argument("--one", action="store_true", help="play that one seed and print all that happens")
     processes = forms.add_parser("real", help="real processes, HTTP and SSH")
     processes.add_argument("--rentals", type=int, default=300, help="machines to be rented (default 300)")
-    processes.add_argument("--over", type=float, default=400.0, help="seconds in which callers come (default 400)")
+    processes.add_argument("--over", type=float, default=500.0, help="seconds in which callers come (default 500)")
     processes.add_argument("--seed", type=int, default=0)
     processes.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     processes.add_argument("--processes", type=int, help="server processes; default: 1 on SQLite, 2 on PostgreSQL")
-    processes.add_argument("--log", type=Path, help="where the plane's log is to be kept")
+    processes.add_argument(
+        "--log", type=Path, help="where the plane's log is to be kept, and beside it what was judged"
+    )
     args = parser.parse_args()
     if args.form == "real":
         return _real(args)
@@ -49,7 +51,7 @@ def _one(seed: int) -> int:
 
 def _real(args: argparse.Namespace) -> int:
     count = args.processes or (1 if args.database == "sqlite" else 2)
-    callers = args.rentals * 6 // 5  # some get no machine
+    callers = args.rentals * 3 // 2  # some get no machine
     order = real.Order(callers, args.rentals, args.over, seed=args.seed, database=args.database, processes=count)
     verdict = real.run(order, args.log)
     print(verdict, flush=True)

@@ -33,7 +33,7 @@ from tests.support.postgres import PostgresServer
 
 SWEEP_S = 5.0
 REST_S = 300.0
-SHARES = {"vastai": 0.2, "tensordock": 0.6, "ionet": 0.2}
+SHARES = {"vastai": 0.1, "tensordock": 0.7, "ionet": 0.2}
 """Vast.ai lets nobody search, and so buy, more often than ten
 times a minute, and a plane that is killed all the time asks io.net for its stock all the time."""
 SETTINGS: dict[str, object] = {
@@ -53,7 +53,7 @@ QUICK = {
 class Order:
     """What to do."""
 
-    callers: int = 360
+    callers: int = 450
     least: int = 0  # machines that have to be rented in all
     over_s: float = 400.0  # in which callers come
     kill_every_s: tuple[float, float] = (5.0, 20.0)
@@ -76,6 +76,7 @@ class Verdict:
     ended: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     broken: list[str] = field(default_factory=list)
+    evidence: dict[str, Any] = field(default_factory=dict, repr=False)  # all that was judged, for whoever looks into it
 
     def __str__(self) -> str:
         rentals = ", ".join(f"{count} {name}" for name, count in sorted(self.rentals.items()))
@@ -200,6 +201,12 @@ class Campaign:
         journals = {name: simulator.ask("journal")["calls"] for name, simulator in self._simulators.items()}
         seen = Evidence(disk, rentals.accepted, deployment, ledgers, journals)
         verdict.broken += broken(seen)
+        verdict.evidence = {
+            "ledgers": ledgers,
+            "journals": journals,
+            "rows": list(map(str, disk.table(Instance).values())),
+            "operations": list(map(str, disk.table(Operation).values())),
+        }
         known = set(rentals.accepted)
         verdict.broken += [f"operation {id} was given to nobody" for id in disk.table(Operation) if id not in known]
         verdict.rentals.update(machine.provider for machine in seen.machines if machine.attempt < PLANTED)
@@ -230,7 +237,8 @@ def _simulators(folder: Path, seed: int) -> Iterator[dict[str, Simulator]]:
 
 
 def run(order: Order, log: Path | None = None) -> Verdict:
-    """One campaign on processes of its own; nothing is left of them. The plane's log goes to `log`."""
+    """One campaign on processes of its own; nothing is left of them. The plane's log goes to `log`, and beside it what
+    was judged."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gpf-")))
         simulators = stack.enter_context(_simulators(folder, order.seed))
@@ -246,7 +254,10 @@ def run(order: Order, log: Path | None = None) -> Verdict:
         plane = new_plane(**settings)
         stack.callback(plane.close)
         try:
-            return Campaign(order, plane, simulators, postgres).run()
+            verdict = Campaign(order, plane, simulators, postgres).run()
+            if log is not None:
+                log.with_suffix(".evidence.json").write_text(json.dumps(verdict.evidence))
+            return verdict
         finally:
             if log is not None:
                 log.write_text(plane.log)

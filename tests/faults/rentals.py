@@ -106,6 +106,9 @@ class Rentals:
             time.sleep(0.5)
 
 
+_EMPTY = ("NO_MATCHING_OFFER", "PROVIDER_UNAVAILABLE")
+
+
 class _Later(Exception):
     """Nothing came of it, and something may."""
 
@@ -114,6 +117,6 @@ def _called(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except ApiError as error:
-        if error.unreachable or error.reason == "NO_MATCHING_OFFER" or not error.reason:
+        if error.unreachable or error.reason in _EMPTY or not error.reason:
             raise _Later from None
         raise

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from controlplane.domain.billing import HOUR, SECOND, cost
+from controlplane.domain.errors import FailedPrecondition, NotFound, Unavailable
 from controlplane.domain.ledger import LedgerEntry, LedgerKind
 from controlplane.domain.operation import OperationState, Outcome
 from controlplane.domain.requirements import Requirements
@@ -23,6 +26,7 @@ from tests.support.lab import CALLER, Lab, in_virtual_time
 
 ANY = Requirements(gpu_types=("RTX 4090",))
 NEVER = 10**18
+WISH = instances.CreateInstance(requirements=ANY)
 
 
 def never_ready(lab: Lab, count: int) -> None:
@@ -361,3 +365,21 @@ async def test_after_that_it_is_believed(lab: Lab) -> None:
     assert row.end_at is not None
     assert row.machine_at is not None
     assert row.end_at - row.machine_at >= 20 * SECOND
+
+
+@in_virtual_time
+async def test_what_is_on_the_market_is_not_denied_before_it_was_asked(lab: Lab) -> None:
+    name = lab.provider.name
+    fresh = replace(lab.core, offers=OfferBook())
+    named, unknown = replace(WISH, offer_id=f"{name}-1", requirements=None), replace(WISH, offer_id="elsewhere-1")
+    for wish in (WISH, named):
+        with pytest.raises(Unavailable, match=f"the offers of {name} are not known yet") as refused:
+            await instances.create(fresh, CALLER, wish, RequestKey("create"))
+        assert (refused.value.reason, refused.value.retry_after_s) == ("PROVIDER_UNAVAILABLE", 2.0)
+    with pytest.raises(NotFound):
+        await instances.create(fresh, CALLER, replace(unknown, requirements=None), RequestKey("create"))
+    fresh.offers.update(name, (), fresh.clock.now())
+    with pytest.raises(FailedPrecondition):
+        await instances.create(fresh, CALLER, WISH, RequestKey("create"))
+    with pytest.raises(NotFound):
+        await instances.create(fresh, CALLER, named, RequestKey("create"))

@@ -37,11 +37,12 @@ from controlplane.ports.provider import (
 )
 from controlplane.reconcile import endings
 from controlplane.reconcile.asking import admit, launch
-from controlplane.reconcile.choosing import OUT, RETRY_LIMITED_S, Choice, choose, resting, seller, unheard, wish_at
+from controlplane.reconcile.choosing import OUT, RETRY_LIMITED_S, Choice, choose, resting, seller, wish_at
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import hold_for, post
 from controlplane.reconcile.stop import returned
 from controlplane.reconcile.tenure import Rows, Tenure, nothing
+from controlplane.usecases import market
 from controlplane.usecases.asking import ask, provider_of
 from controlplane.usecases.core import Core
 from controlplane.usecases.failure_memory import remember
@@ -159,11 +160,17 @@ def _spec(core: Core, provider: Provider, instance: Instance, offer: Offer) -> L
     )
 
 
+def _unheard(core: Core, instance: Instance) -> list[str]:
+    requirements = instance.wish.requirements
+    wanted = frozenset(requirements.providers) if requirements is not None else frozenset()
+    return market.unheard(core, instance.account_id, wanted)
+
+
 async def _out_of_offers(tenure: Tenure, instance: Instance, attempts: tuple[Attempt, ...], choice: Choice) -> None:
     core, skipped = tenure.core, choice.skipped
     overdue = core.clock.now() - instance.created_at > core.policy.allocate_deadline_s * SECOND
     # A fresh process has not asked the providers yet; a limited one only wants patience.
-    waiting = choice.waiting or unheard(core, instance) or bool(resting(core, attempts))
+    waiting = choice.waiting or bool(_unheard(core, instance)) or bool(resting(core, attempts))
     waiting = waiting or any(each.reason in (BEING_BOUGHT, OUT) for each in skipped)
     if waiting and not overdue and len(attempts) < core.policy.max_attempts:
         age_s = (core.clock.now() - instance.created_at) / SECOND

@@ -104,14 +104,6 @@ def _shut(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> dict
     return {name: reason for name in core.offers.providers if (reason := why(name))}
 
 
-def unheard(core: Core, instance: Instance) -> bool:
-    """Whether a market at which the account can buy was not seen yet: a fresh process has not asked all of them."""
-    own = {name for name in core.credentials.marketplaces if core.credentials.of(instance.account_id, name)}
-    requirements = instance.wish.requirements
-    wanted = frozenset(requirements.providers) if requirements is not None else frozenset()
-    return any(name not in core.offers.providers for name in own | set(core.providers) if not wanted or name in wanted)
-
-
 def resting(core: Core, attempts: tuple[Attempt, ...]) -> set[str]:
     """Providers that asked us to come back later, a moment ago."""
     since = core.clock.now() - int(RETRY_LIMITED_S * SECOND)

@@ -100,7 +100,7 @@ async def _check_room(core: Core, caller: Principal, wish: CreateInstance, neede
 
     def decide(tx: Transaction) -> None:
         account = validation.check_open(tx.get(Account, account_id))
-        offers = market.offers_for(core, wish, account.currency)
+        offers = market.offers_for(core, wish, account)
         units = sum(offer.available for offer in offers)
         if units < needed:
             raise FailedPrecondition(

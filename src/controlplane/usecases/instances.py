@@ -126,7 +126,7 @@ async def create(
                 f"the account has {account.max_instances} active instances, which is its limit",
                 reason="QUOTA_EXCEEDED", resource="instances", limit=account.max_instances,
             )  # fmt: skip
-        cap, disk_gb, first = market.terms(core, wish, account.currency)
+        cap, disk_gb, first = market.terms(core, wish, account)
         stored = tuple(_stored_key(tx, id) for id in wish.ssh_key_ids)
         hold = _hold(tx, account_id, min(cap, first.price_nano_per_hour), wish, core)
         operation = Operation(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
-from controlplane.domain.errors import ON_THE_MARKET, FailedPrecondition, invalid, not_found
+from controlplane.domain.account import Account
+from controlplane.domain.errors import ON_THE_MARKET, FailedPrecondition, Unavailable, invalid, not_found
 from controlplane.domain.money import text
 from controlplane.domain.offer import Offer
 from controlplane.domain.requirements import Requirements
@@ -15,6 +16,8 @@ from controlplane.usecases.offer_ranking import MOST_CANDIDATES, Ranking
 
 if TYPE_CHECKING:
     from controlplane.usecases.instances import CreateInstance
+
+NOT_YET_S = 2.0  # after which offers that are not known yet may be
 
 
 def ranked(
@@ -30,16 +33,28 @@ def ranked(
     return core.offers.ranked(wanted.to_rent(), currency, core.clock.now(), cap, template)
 
 
-def offers_for(core: Core, wish: CreateInstance, currency: str) -> list[Offer]:
-    """The offers that would do for the wish, the first to be tried first. Refuses a wish that none would do for."""
+def unheard(core: Core, account_id: str, wanted: Set[str]) -> list[str]:
+    """Marketplaces at which the account can buy and whose offers this process has not seen yet, of those that are
+    wanted; of all if none is named. After a start they are asked at once, but may take a while to answer."""
+    own = {name for name in core.credentials.marketplaces if core.credentials.of(account_id, name)}
+    names = own | core.providers.keys()
+    return sorted((names & wanted if wanted else names) - core.offers.providers)
+
+
+def offers_for(core: Core, wish: CreateInstance, account: Account) -> list[Offer]:
+    """The offers that would do for the wish, the first to be tried first. Refuses a wish that none would do for, for
+    now where nobody knows yet."""
+    currency = account.currency
     template = core.offers.template(wish.template) if wish.template else None
     if wish.template and template is None:
         raise not_found("template", wish.template, ON_THE_MARKET)
     if wish.requirements is None:
-        return [_named(core, wish.offer_id, currency, template)]
+        return [_named(core, wish.offer_id, account, template)]
     cap = wish.max_price_nano_per_hour
     ranking = ranked(core, wish.requirements, currency, cap, template)
     if not ranking.candidates:
+        if missing := unheard(core, account.id, frozenset(wish.requirements.providers)):
+            raise _not_yet(missing)
         skipped = "; ".join(f"{each.count} {each.reason}" for each in ranking.skipped[:4])
         raise FailedPrecondition(
             f"no offer on the market meets: {wish.requirements.to_rent()}"
@@ -50,9 +65,18 @@ def offers_for(core: Core, wish: CreateInstance, currency: str) -> list[Offer]:
     return [candidate.offer for candidate in ranking.candidates]
 
 
-def _named(core: Core, id: str, currency: str, template: Template | None) -> Offer:
+def _not_yet(missing: list[str]) -> Unavailable:
+    return Unavailable(
+        f"the offers of {', '.join(missing)} are not known yet, and no other offer would do; try again",
+        reason="PROVIDER_UNAVAILABLE", retry_after_s=NOT_YET_S, provider=missing[0],
+    )  # fmt: skip
+
+
+def _named(core: Core, id: str, account: Account, template: Template | None) -> Offer:
     offer = core.offers.get(id)
-    if offer is None or offer.currency != currency:
+    if offer is None or offer.currency != account.currency:
+        if missing := [name for name in unheard(core, account.id, frozenset()) if id.startswith(f"{name}-")]:
+            raise _not_yet(missing)
         raise not_found("offer", id, ON_THE_MARKET)
     if template is not None and (why := template.unmet_by(offer)):
         raise FailedPrecondition(
@@ -61,9 +85,10 @@ def _named(core: Core, id: str, currency: str, template: Template | None) -> Off
     return offer
 
 
-def terms(core: Core, wish: CreateInstance, currency: str) -> tuple[int, int, Offer]:
+def terms(core: Core, wish: CreateInstance, account: Account) -> tuple[int, int, Offer]:
     """The most that may be paid per hour, the disk, and the offer to be tried first, priced with that disk."""
-    offers = offers_for(core, wish, currency)
+    currency = account.currency
+    offers = offers_for(core, wish, account)
     disk_gb = _disk(core, wish, offers)
     first, cap = offers[0].with_disk(disk_gb), wish.max_price_nano_per_hour
     if wish.requirements is not None:

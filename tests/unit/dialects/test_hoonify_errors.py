@@ -17,7 +17,7 @@ DOCUMENTED = {"unauthorized": 401, "forbidden_scope": 403, "no_capacity": 409, "
 # Reasons that no call of this dialect ends with: states of instances and operations, and calls that it does not have.
 ELSEWHERE = {
     "UNSPECIFIED", "INVALID_PAGE_TOKEN", "INVALID_RESUME_TOKEN", "RESUME_TOKEN_TOO_OLD", "OPERATOR_ONLY",
-    "RESOURCE_EXISTS", "OFFER_TOO_DEAR", "PROVIDER_UNAVAILABLE", "NO_CAPACITY", "START_TIMEOUT", "MACHINE_LOST",
+    "RESOURCE_EXISTS", "OFFER_TOO_DEAR", "NO_CAPACITY", "START_TIMEOUT", "MACHINE_LOST",
     "CANCELLED", "LEASE_EXPIRED", "PROVIDER_REFUSED", "IDLE", "HOST_LOST", "PREEMPTED", "MAX_DURATION",
 }  # fmt: skip
 

@@ -34,6 +34,7 @@ ERRORS: dict[str, tuple[int, str]] = {
     "RATE_LIMITED": (429, "rate_limited"),
     "STORE_UNAVAILABLE": (503, "unavailable"),
     "SERVER_STOPPING": (503, "unavailable"),
+    "PROVIDER_UNAVAILABLE": (503, "unavailable"),
     "INTERNAL": (500, "internal"),
 }
 """Status and code of every reason for which a call of this dialect can fail."""
