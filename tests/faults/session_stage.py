@@ -68,7 +68,6 @@ class SessionStage(Stage):
         if self.lives.life is None:
             await asyncio.sleep(after_s)
             await self.boot()
-            await self.loaded()
 
     async def sleep_until(self, id: str, second: float, *, down: bool) -> None:
         """Wait for a second of the session's life, if `down` without a plane."""

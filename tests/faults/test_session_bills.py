@@ -76,7 +76,10 @@ BAD_MINUTES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("how", BAD_MINUTES)
 @pytest.mark.parametrize("end", [Desk.destroy, Desk.done])
-def test_a_minute_of_failing_destroys_loses_nothing(how: str, end: Callable[[Desk, str], Awaitable[Any]]) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_minute_of_failing_destroys_loses_nothing(
+    how: str, end: Callable[[Desk, str], Awaitable[Any]], killed: bool
+) -> None:
     async def scenario(stage: SessionStage) -> None:
         id = await stage.rented(reservation_hours=1)
         await asyncio.sleep(45.0)
@@ -87,6 +90,10 @@ def test_a_minute_of_failing_destroys_loses_nothing(how: str, end: Callable[[Des
         await end(stage.desk, id)
         assert stage.loop.virtual - began < 0.1, "the answer does not wait for the provider"
         asked_at = stage.row(id).stop_at
+        if killed:
+            await asyncio.sleep(5.0)
+            stage.lives.kill()
+            await stage.revive()
         for _ in range(6):
             await asyncio.sleep(MINUTE_S / 6)
             ended = stage.row(id).state is State.TERMINATED
