@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation
@@ -25,8 +25,10 @@ PATIENCE_S = 600.0
 class Stage:
     """A plane before well-behaved marketplaces."""
 
-    def __init__(self, offers: dict[str, int]) -> None:
+    def __init__(self, offers: dict[str, int], began_s: float = 0.0) -> None:
+        """`offers` that each marketplace has; it is `began_s` after START when the plane comes up."""
         self.loop = InlineThreads()
+        self.loop.virtual = began_s
         clock = SimulatorClock(VirtualClock(self.loop))
         self.markets: dict[str, Marketplace[Any]] = {
             name: model(name)(clock, seed=1, offers=count) for name, count in offers.items()
@@ -34,12 +36,12 @@ class Stage:
         self.lives = Lives(1, self.markets, self.loop, lambda text: None)
         self._created = 0
 
-    def play(self, scenario: Callable[[Stage], Awaitable[T]]) -> T:
+    def play(self, scenario: Callable[[Self], Awaitable[T]]) -> T:
         """Run a scenario to its end."""
 
         async def whole() -> T:
             await self.lives.open_account()
-            await self.lives.boot()
+            await self.boot()
             await self.loaded()
             return await scenario(self)
 
@@ -47,6 +49,10 @@ class Stage:
             return self.loop.run_until_complete(whole())
         finally:
             self.lives.close()
+
+    async def boot(self) -> None:
+        """Start a plane."""
+        await self.lives.boot()
 
     async def loaded(self) -> None:
         """Every marketplace's offers are in the book."""

@@ -1,4 +1,4 @@
-"""A servicer of sessions over a Lab, its calls and its keys, for tests of the shopper dialect."""
+"""A servicer of sessions over a core, its calls and its keys, for tests of the shopper dialect."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
+from gpuplane.dialects.shopper.v1 import costs_pb2
 from gpuplane.dialects.shopper.v1 import sessions_pb2 as pb
 
+from controlplane.api.dialects.shopper.costs import Costs
 from controlplane.api.dialects.shopper.sessions import Sessions
 from controlplane.api.plane import Plane
 from controlplane.domain.instance import Instance
@@ -84,6 +86,7 @@ class Desk:
         vitals: Any = self.vitals
         plane = Plane(self.core, hub.tokens, hub, authenticator, vitals=vitals)
         self.sessions = Sessions(plane, FirstAnswers(self.core))
+        self.costs = Costs(plane)
         self._principal = principal
 
     async def ask(self, method: str, request: Any, idempotency_key: str = "") -> Any:
@@ -121,6 +124,10 @@ class Desk:
 
     async def rekey(self, id: str, idempotency_key: str = "") -> Any:
         return await self.ask("RekeySession", pb.RekeySessionRequest(id=id), idempotency_key)
+
+    async def cost(self, **query: str) -> Any:
+        """What `/api/v1/costs` says."""
+        return await self.costs.get_costs(costs_pb2.GetCostsRequest(**query), FakeCall(self._principal, "GetCosts"))
 
 
 def hub_over(core: Core) -> EventHub:
