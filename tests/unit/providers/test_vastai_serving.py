@@ -74,7 +74,8 @@ def test_text_generation_inference_has_words_of_its_own() -> None:
 
 def test_another_image_serves_what_it_will() -> None:
     body = sent(image="me/comfy:1", model="", model_api_key="", ports=(8188,))
-    assert (body["image"], body["args"]) == ("me/comfy:1", [])
+    assert (body["runtype"], body["image"]) == ("args", "me/comfy:1")
+    assert "args" not in body
     assert body["env"] == {"GPUPLANE_PORT": "8188", "-p 8188:8188": "1"}
 
 

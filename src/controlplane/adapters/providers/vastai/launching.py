@@ -103,7 +103,8 @@ def _served(spec: LaunchSpec, settings: VastaiSettings, template: Template | Non
     if why := serving.refusal(spec, image):
         return Rejected(why)
     env = {**spec.env, **serving.environment(spec), **_opened(serving.ports(spec))}
-    return {"runtype": serving.RUNTYPE, "image": image, "args": serving.arguments(spec, image), "env": env}
+    words = serving.arguments(spec, image)  # left out where there are none, as the vendor's own client does
+    return {"runtype": serving.RUNTYPE, "image": image, "env": env} | ({"args": words} if words else {})
 
 
 def _entered(spec: LaunchSpec, settings: VastaiSettings, template: Template | None) -> dict[str, Any] | Rejected:
