@@ -42,6 +42,6 @@ class Prober(Protocol):
         ...
 
     async def http_health(self, url: str, deadline_s: float) -> ProbeResult:
-        """Ask whatever HTTP server is at `url` (its root) for `/health`, and for `/` where that is not to be had: a
+        """Ask whatever HTTP server is at `url` (its root) for `/health`, or for `/` where that is forbidden or moved: a
         2xx says that it serves, and so does a 404, for which somebody has to be there."""
         ...
