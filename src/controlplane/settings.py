@@ -80,6 +80,9 @@ class Settings(BaseSettings):
     vastai_api_key: Secret = Field(SecretStr(""), description="API key of Vast.ai; empty: it is not used.")
     vastai_url: str = Field("https://console.vast.ai", description="Where Vast.ai's API is.")
     vastai_spot: bool = Field(True, description="Also offer Vast.ai's interruptible machines.")
+    vastai_model_image: str = Field(
+        "vllm/vllm-openai:latest", min_length=1, max_length=1024, description="Image that serves models on Vast.ai."
+    )
     tensordock_api_token: Secret = Field(SecretStr(""), description="API token of TensorDock; empty: it is not used.")
     tensordock_authorization_id: str = Field(
         "", description="Authorization id of that token, for accounts whose token alone is refused."

@@ -360,5 +360,8 @@ class SimProber:
     async def model_health(self, url: str, api_key: str, deadline_s: float) -> ProbeResult:
         return ProbeResult(True)
 
+    async def http_health(self, url: str, deadline_s: float) -> ProbeResult:
+        return ProbeResult(True)
+
 
 __all__ = ["Faults", "Market", "SimProber", "SimProvider", "VirtualClock", "VirtualLoop"]

@@ -33,6 +33,7 @@ class Wish:
     disk_gb: int = 0
     mode: str = "ssh"  # ports.provider.LaunchMode; `jupyter` where the provider can, else `ssh`
     model: str = ""
+    quantization: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     template: str = ""
     on_start: str = ""

@@ -33,7 +33,7 @@ class LaunchMode(StrEnum):
     """What the machine runs beside its SSH server."""
 
     SSH = "ssh"
-    MODEL = "model"  # an OpenAI-compatible model server
+    MODEL = "model"  # a server of a model, or whatever an image's own entrypoint serves; not everywhere beside SSH
     JUPYTER = "jupyter"  # a Jupyter server
 
 
@@ -66,9 +66,10 @@ class LaunchSpec:
     image: str = ""
     template: str = ""  # the provider's own template; `image` and the rest override what it says
     on_start: str = ""  # shell command to run once at the machine's start
-    ports: tuple[int, ...] = ()  # TCP ports to open to the world, beside SSH
-    model: str = ""  # MODEL: what the server loads and serves
-    model_api_key: str = ""  # MODEL: the bearer the server requires
+    ports: tuple[int, ...] = ()  # TCP ports to open to the world, beside SSH; MODEL: the first is the server's
+    model: str = ""  # MODEL: what the server loads and serves; empty: the image serves something of its own
+    model_api_key: str = ""  # MODEL: the bearer the server requires; empty without a model
+    quantization: str = ""  # MODEL: how the model's weights are quantized, in the server's word
     jupyter_token: str = ""  # JUPYTER: the token the server requires
     env: Mapping[str, str] = field(default_factory=dict)
     max_price_nano_per_hour: int | None = None
@@ -191,9 +192,9 @@ class Machine:
     id: str
     label: str
     status: MachineStatus
-    ssh: SshEndpoint | None = None
+    ssh: SshEndpoint | None = None  # None: not known yet, or the machine has none and only serves
     ssh_also: tuple[SshEndpoint, ...] = ()  # other ways in (a proxy); whichever answers is used
-    model_url: str = ""  # MODEL: base URL of the OpenAI-compatible API, ending in /v1
+    model_url: str = ""  # MODEL, once known: base URL of the OpenAI-compatible API, ending in /v1
     jupyter_url: str = ""  # JUPYTER: base URL of the Jupyter server
     message: str = ""
     price_nano_per_hour: int | None = None

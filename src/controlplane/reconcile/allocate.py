@@ -154,6 +154,7 @@ def _spec(core: Core, provider: Provider, instance: Instance, offer: Offer) -> L
         ports=wish.ports,
         model=wish.model,
         model_api_key=model_key(core.secrets, instance.id) if wish.model else "",
+        quantization=wish.quantization,
         jupyter_token=jupyter_token(core.secrets, instance.id) if mode is LaunchMode.JUPYTER else "",
         env=wish.env,
         max_price_nano_per_hour=wish.max_price_nano_per_hour,

@@ -111,9 +111,13 @@ def _seen(rows: Rows, core: Core, machine: Machine) -> None:
 
 
 def _moved(row: Instance, machine: Machine) -> Instance:
-    """With the address where the provider now says the machine is. The way in that was used stays while it is one."""
+    """With the addresses where the provider now says the machine is. The way in that was used stays while it is one."""
+    if machine.status is not MachineStatus.RUNNING:
+        return row
+    if machine.model_url:
+        row = replace(row, model_url=machine.model_url)
     ways = [way for way in (machine.ssh, *machine.ssh_also) if way is not None]
-    if not ways or machine.status is not MachineStatus.RUNNING:
+    if not ways:
         return row
     if any((way.host, way.port, way.user) == (row.ssh_host, row.ssh_port, row.ssh_user) for way in ways):
         return row

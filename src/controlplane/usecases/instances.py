@@ -51,6 +51,7 @@ class CreateInstance:
     disk_gb: int = 0
     mode: str = "ssh"
     model: str = ""
+    quantization: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     template: str = ""
     on_start: str = ""
@@ -73,7 +74,7 @@ class CreateInstance:
         validation.check_count("ssh_key_ids", self.ssh_key_ids, MAX_SSH_KEYS)
         validation.check_count("ssh_public_keys", self.ssh_public_keys, MAX_SSH_KEYS)
         validation.check_length("image", self.image, 1024)
-        validation.check_length("model", self.model, 255)
+        self._check_served()
         if (size := len(self.on_start.encode())) > MAX_SCRIPT or "\0" in self.on_start:
             raise invalid("on_start", f"must be at most {MAX_SCRIPT} bytes of text without NUL", f"{size} bytes")
         validation.check_count("ports", self.ports, 32)
@@ -84,14 +85,22 @@ class CreateInstance:
             raise invalid("max_retries", f"must be from 0 to {MAX_RETRIES}", self.max_retries)
         if not 0 <= self.disk_gb <= 10_000:
             raise invalid("disk_gb", "must be from 1 to 10000, or 0 for the default", self.disk_gb)
-        if (self.mode == "model") != bool(self.model):
-            rule = "is required for LAUNCH_MODE_MODEL" if self.mode == "model" else "needs LAUNCH_MODE_MODEL"
-            raise invalid("model", rule, self.model)
         longest = self.max_duration_s or policy_max_s
         if longest > policy_max_s:
             raise invalid("max_duration", f"must be at most {policy_max_s}s", f"{longest}s")
         if self.reservation_s is not None and self.reservation_s > longest:
             raise invalid("reservation", f"must be at most {longest}s, the hard maximum", f"{self.reservation_s}s")
+
+    def _check_served(self) -> None:
+        """A machine that serves does so by a model's name or by an image that needs none."""
+        validation.check_length("model", self.model, 255)
+        validation.check_length("quantization", self.quantization, 63)
+        if self.model and self.mode != "model":
+            raise invalid("model", "needs LAUNCH_MODE_MODEL", self.model)
+        if self.mode == "model" and not (self.model or self.image):
+            raise invalid("model", "is required for LAUNCH_MODE_MODEL without an image", self.model)
+        if self.quantization and not self.model:
+            raise invalid("quantization", "needs a model", self.quantization)
 
 
 async def create(
@@ -199,8 +208,8 @@ def _accepted(
         wish=Wish(
             offer_id=wish.offer_id, requirements=wish.requirements, max_price_nano_per_hour=cap,
             ssh_public_keys=tuple(dict.fromkeys(public_keys)), image=wish.image, disk_gb=disk_gb, mode=wish.mode,
-            model=wish.model, env=dict(wish.env), template=wish.template, on_start=wish.on_start, ports=wish.ports,
-            max_retries=_retries(wish), preserve=wish.preserve,
+            model=wish.model, quantization=wish.quantization, env=dict(wish.env), template=wish.template,
+            on_start=wish.on_start, ports=wish.ports, max_retries=_retries(wish), preserve=wish.preserve,
         ),
         billing=wish.billing,
         currency=account.currency,

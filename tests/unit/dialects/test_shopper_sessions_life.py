@@ -48,7 +48,16 @@ async def test_a_running_session(lab: Lab) -> None:
     assert (shown.reservation_hours, shown.price_per_hour, shown.disk_gb) == (2, 0.41, 100)
     assert (shown.consumer_id, shown.offer_id, shown.idle_threshold_minutes) == ("app", "alpha-o1", 30)
     assert shown.api_endpoint == ""
-    absent = ("error", "model_id", "quantization", "docker_image", "template_hash_id", "stopped_at", "simulated")
+    absent = (
+        "error",
+        "api_port",
+        "model_id",
+        "quantization",
+        "docker_image",
+        "template_hash_id",
+        "stopped_at",
+        "simulated",
+    )
     assert not [name for name in absent if shown.HasField(name)]
 
 
@@ -330,5 +339,6 @@ async def test_an_entrypoint_session_shows_its_endpoint_and_its_key_once(lab: La
     row = await lab.until(made.session.id, State.RUNNING)
     await lab.put(replace(row, model_url="http://host:8000/v1"))
     shown = await desk.get(row.id)
-    assert (shown.launch_mode, shown.model_id, shown.api_endpoint) == ("entrypoint", "x/y-1B", "http://host:8000/v1")
+    assert (shown.launch_mode, shown.model_id) == ("entrypoint", "x/y-1B")
+    assert (shown.api_endpoint, shown.api_port) == ("http://host:8000", 8000), "clients append /v1/..."
     assert made.api_key not in str(shown)

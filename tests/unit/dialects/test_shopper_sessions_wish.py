@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from gpuplane.dialects.shopper.v1 import sessions_pb2 as pb
 
+from controlplane.adapters.providers.local import launching
 from controlplane.api.dialects.shopper.errors import InsufficientDisk, render_error
 from controlplane.api.dialects.shopper.sessions_wish import wish_of
 from controlplane.domain.errors import InvalidArgument, NotFound
@@ -49,7 +50,7 @@ async def test_the_documents_example(lab: Lab) -> None:
 @in_virtual_time
 async def test_an_entrypoint_is_a_model_server(lab: Lab) -> None:
     asked = wish(lab, launch_mode="entrypoint", model_id="x/y-1B", quantization="awq", exposed_ports=[8000])
-    assert (asked.mode, asked.model, asked.ports) == ("model", "x/y-1B", ())
+    assert (asked.mode, asked.model, asked.quantization, asked.ports) == ("model", "x/y-1B", "awq", (8000,))
     kept = {name.removeprefix("shopper/"): value for name, value in asked.labels.items()}
     assert kept["launch_mode"] == "entrypoint"
     assert (kept["model_id"], kept["quantization"], kept["exposed_ports"]) == ("x/y-1B", "awq", "8000")
@@ -57,8 +58,9 @@ async def test_an_entrypoint_is_a_model_server(lab: Lab) -> None:
 
 @in_virtual_time
 async def test_over_ssh_ports_are_opened_and_the_model_is_only_noted(lab: Lab) -> None:
-    asked = wish(lab, model_id="x/y-1B", exposed_ports=[8000, 8080], on_start_cmd="serve &")
-    assert (asked.mode, asked.model, asked.ports, asked.on_start) == ("ssh", "", (8000, 8080), "serve &")
+    asked = wish(lab, model_id="x/y-1B", quantization="awq", exposed_ports=[8000, 8080], on_start_cmd="serve &")
+    assert (asked.mode, asked.model, asked.quantization) == ("ssh", "", "")
+    assert (asked.ports, asked.on_start) == ((8000, 8080), "serve &")
 
 
 @in_virtual_time
@@ -80,7 +82,7 @@ async def test_what_is_missing_is_said_together(lab: Lab) -> None:
         ("storage_policy", "keep", "storage_policy must be one of preserve, destroy; got 'keep'"),
         ("storage_policy", "preserve", "storage_policy must be destroy at alpha"),
         ("launch_mode", "vnc", "launch_mode must be one of ssh, entrypoint; got 'vnc'"),
-        ("launch_mode", "entrypoint", "model_id is required for launch_mode entrypoint"),
+        ("launch_mode", "entrypoint", "model_id is required for launch_mode entrypoint without docker_image"),
         ("retry_scope", "world", "retry_scope must be one of same_gpu, same_vram, any; got 'world'"),
         ("max_retries", 6, "max_retries must be from 0 to 5; got '6'"),
         ("max_retries", -1, "max_retries must be from 0 to 5; got '-1'"),
@@ -104,9 +106,23 @@ def test_a_field_out_of_its_range_is_named_with_its_rule(field: str, value: Any,
 
 
 @in_virtual_time
-async def test_an_entrypoint_takes_no_image_of_its_own(lab: Lab) -> None:
-    with pytest.raises(InvalidArgument, match="docker_image must be empty"):
-        wish(lab, launch_mode="entrypoint", model_id="x/y-1B", docker_image="vllm/vllm-openai")
+async def test_an_entrypoint_may_be_that_of_an_image(lab: Lab) -> None:
+    asked = wish(lab, launch_mode="entrypoint", docker_image="me/comfy:1")
+    assert (asked.mode, asked.model, asked.image) == ("model", "", "me/comfy:1")
+    asked = wish(lab, launch_mode="entrypoint", model_id="x/y-1B", docker_image="vllm/vllm-openai")
+    assert (asked.model, asked.image) == ("x/y-1B", "vllm/vllm-openai")
+    with pytest.raises(InvalidArgument, match="quantization needs model_id for launch_mode entrypoint"):
+        wish(lab, launch_mode="entrypoint", docker_image="me/comfy:1", quantization="awq")
+
+
+@in_virtual_time
+async def test_a_provider_that_cannot_serve_it_says_which_field_is_in_the_way(lab: Lab) -> None:
+    lab.provider.refuses = launching.refusal  # type: ignore[method-assign]
+    for field, value in (("docker_image", "vllm/vllm-openai"), ("quantization", "awq"), ("exposed_ports", [1, 2])):
+        with pytest.raises(InvalidArgument, match="offer_id cannot be had with this request: ") as refused:
+            wish(lab, launch_mode="entrypoint", model_id="x/y-1B", **{field: value})
+        assert {"docker_image": "image", "exposed_ports": "ports"}.get(field, field) in refused.value.message
+    assert wish(lab, launch_mode="entrypoint", model_id="x/y-1B", exposed_ports=[8000]).ports == (8000,)
 
 
 @in_virtual_time(max_duration_s=4 * 3600)

@@ -43,6 +43,7 @@ async def wish_of(core: Core, request: pb.CreateInstanceRequest, call: Call) -> 
         disk_gb=request.disk_gb,
         mode=MODES_BACK[request.launch_mode],
         model=request.model,
+        quantization=request.quantization,
         env=dict(request.env),
         template=request.template_id,
         on_start=request.on_start,

@@ -93,7 +93,13 @@ def _mistake(spec: LaunchSpec, settings: LocalSettings) -> str:
 
 def refusal(wish: Wish | LaunchSpec) -> str:
     """Why no local machine can be what is asked for; empty if one can."""
-    return next((f"local machines know no {n}" for n in ("on_start", "ports", "template") if getattr(wish, n)), "")
+    serves = wish.mode == LaunchMode.MODEL
+    unknown = ("on_start", "template", "image", "quantization") if serves else ("on_start", "template", "ports")
+    if name := next((name for name in unknown if getattr(wish, name)), ""):
+        return f"local machines {'that serve a model ' if serves else ''}know no {name}"
+    if serves and len(wish.ports) > 1:
+        return "local machines that serve a model open the port of its server only, which ports[0] may name"
+    return "a model launch needs a model name" if serves and not wish.model else ""
 
 
 def _disk_shortage(wanted_mb: int, offer: Offer, settings: LocalSettings, machines: Machines) -> Stockout | None:
@@ -121,8 +127,8 @@ def is_key(line: str) -> bool:
 def _model_mistake(spec: LaunchSpec, offer: Offer) -> str:
     if not runtime.has_model():
         return f"this host has no model server; install it with: {runtime.MODEL_INSTALL_LINE}"
-    if not spec.model or not spec.model_api_key:
-        return "a model launch needs a model name and a key for its server"
+    if not spec.model_api_key:
+        return "a model launch needs a key for its server"
     if spec.model.startswith("-") or "\0" in spec.model:
         return "the model name cannot be used on a command line"
     if not offer.simulated and _OWN_MODEL not in spec.model.lower():

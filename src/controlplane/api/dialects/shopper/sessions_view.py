@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from gpuplane.dialects.shopper.v1 import sessions_pb2 as pb
 from gpuplane.v1 import instance_pb2
 
@@ -53,6 +55,7 @@ def session_shown(message: instance_pb2.Instance) -> pb.Session:
     """An instance as a session."""
     facts = {name.removeprefix(_PREFIX): value for name, value in message.labels.items()}
     price, connection, status = message.price_per_hour, message.connection, STATES[state_shown(message)]
+    endpoint = connection.model_url.removesuffix("/v1")  # which the vendor's clients append themselves
     shown = pb.Session(
         id=message.id,
         consumer_id=facts["consumer_id"],
@@ -72,7 +75,8 @@ def session_shown(message: instance_pb2.Instance) -> pb.Session:
         idle_threshold_minutes=message.idle_timeout.seconds // 60,
         storage_policy=facts["storage_policy"],
         launch_mode=facts["launch_mode"],
-        api_endpoint=connection.model_url,
+        api_endpoint=endpoint,
+        api_port=urlsplit(endpoint).port,
         model_id=facts.get("model_id"),
         quantization=facts.get("quantization"),
         docker_image=message.image or None,

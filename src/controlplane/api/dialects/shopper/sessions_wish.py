@@ -62,9 +62,10 @@ def wish_of(core: Core, account_id: str, request: pb.CreateSessionRequest) -> Cr
         disk_gb=_disk_gb(request, offer),
         mode=(LaunchMode.MODEL if serves else LaunchMode.SSH).value,
         model=request.model_id if serves else "",
+        quantization=request.quantization if serves else "",
         template=request.template_hash_id,
         on_start=request.on_start_cmd,
-        ports=() if serves else tuple(request.exposed_ports),  # the model server's own is exposed in any case
+        ports=tuple(request.exposed_ports),
         max_retries=_retries(request),
         reservation_s=request.reservation_hours * HOUR_S,
         max_duration_s=longest_s,
@@ -98,11 +99,10 @@ def _check_fields(request: pb.CreateSessionRequest) -> None:
     for index, port in enumerate(request.exposed_ports):
         _check_range(f"exposed_ports[{index}]", port, 1, 65_535)
     if request.launch_mode == ENTRYPOINT:
-        if not request.model_id:
-            raise invalid("model_id", "is required for launch_mode entrypoint", "")
-        if request.docker_image:
-            rule = "must be empty for launch_mode entrypoint, which starts the provider's own model server"
-            raise invalid("docker_image", rule, request.docker_image)
+        if not (request.model_id or request.docker_image):
+            raise invalid("model_id", "is required for launch_mode entrypoint without docker_image", "")
+        if request.quantization and not request.model_id:
+            raise invalid("quantization", "needs model_id for launch_mode entrypoint", request.quantization)
 
 
 def _check_word(field: str, value: str, words: tuple[str, ...]) -> None:
@@ -169,6 +169,7 @@ def _check_provider(core: Core, account_id: str, offer: Offer, wish: CreateInsta
             disk_gb=wish.disk_gb,
             mode=wish.mode,
             model=wish.model,
+            quantization=wish.quantization,
             template=wish.template,
             on_start=wish.on_start,
             ports=wish.ports,
