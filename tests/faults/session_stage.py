@@ -10,7 +10,7 @@ from typing import Any
 from controlplane.api.dialects.shopper.translate import STATES
 from controlplane.domain.billing import SECOND, cost
 from controlplane.domain.instance import Instance
-from controlplane.domain.ledger import LedgerEntry, LedgerKind
+from controlplane.domain.ledger import LedgerKind
 from controlplane.domain.money import NANO
 from controlplane.domain.offer import Tier
 from controlplane.domain.operation import Operation
@@ -122,20 +122,10 @@ class SessionStage(Stage):
             while (await self.insist(lambda desk: desk.get(id))).status != status:
                 await asyncio.sleep(0.5)
 
-    def row(self, id: str) -> Instance:
-        """The session's instance."""
-        row: Instance = self.lives.disk.table(Instance)[id]
-        return row
-
     def since_creation_s(self, id: str, at: int | None) -> float:
         """A moment of a session's life."""
         assert at is not None
         return (at - self.row(id).created_at) / SECOND
-
-    def posted(self, id: str, kind: LedgerKind) -> int:
-        """The sum of a ledger."""
-        entries: list[LedgerEntry] = list(self.lives.disk.table(LedgerEntry).values())
-        return sum(entry.amount_nano for entry in entries if entry.instance_id == id and entry.kind is kind)
 
     @property
     def destroys(self) -> list[int | str]:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
 from controlplane.domain.instance import Instance
+from controlplane.domain.ledger import LedgerEntry, LedgerKind
 from controlplane.domain.operation import Operation
 from controlplane.domain.requirements import Requirements
 from controlplane.simulators.catalogue import model
@@ -90,15 +91,20 @@ class Stage:
             await asyncio.sleep(0.5)
         return self.lives.disk.table(Operation)[operation.id], self.lives.disk.table(Instance)[operation.instance_id]
 
-    async def until(self, id: str, reached: Callable[[Instance], bool], patience_s: float = PATIENCE_S) -> Instance:
+    async def reached(self, id: str, wanted: Callable[[Instance], bool], patience_s: float = PATIENCE_S) -> Instance:
         """An instance as soon as it is as wanted."""
         until = self.loop.virtual + patience_s
-        while not reached(row := self.instance(id)):
+        while not wanted(row := self.row(id)):
             assert self.loop.virtual < until, row
             await asyncio.sleep(0.5)
         return row
 
-    def instance(self, id: str) -> Instance:
+    def row(self, id: str) -> Instance:
         """An instance as it is on disk."""
         row: Instance = self.lives.disk.table(Instance)[id]
         return row
+
+    def posted(self, id: str, kind: LedgerKind) -> int:
+        """The sum of a ledger."""
+        entries: list[LedgerEntry] = list(self.lives.disk.table(LedgerEntry).values())
+        return sum(entry.amount_nano for entry in entries if entry.instance_id == id and entry.kind is kind)

@@ -9,30 +9,33 @@ from typing import Any
 import pytest
 
 from controlplane.domain.billing import cost
+from controlplane.domain.errors import FailedPrecondition
 from controlplane.domain.instance import Instance
-from controlplane.domain.ledger import LedgerEntry, LedgerKind
+from controlplane.domain.ledger import LedgerKind
+from controlplane.domain.money import NANO
 from controlplane.domain.operation import Operation
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.state import State
 from controlplane.ports.store import UsageQuery
 from controlplane.usecases import instances
 from controlplane.usecases.idempotency import RequestKey
+from tests.faults.session_stage import SessionStage
 from tests.faults.stage import Stage
 
 
 def test_a_lease_that_ends_leaves_the_disk_until_somebody_wants_it_gone() -> None:
     async def scenario(stage: Stage) -> None:
         running = await _running(stage, reservation_s=300, max_duration_s=600)
-        kept = await stage.until(running.id, lambda row: row.kept is not None)
+        kept = await stage.reached(running.id, lambda row: row.kept is not None)
         assert (kept.state, kept.state_reason) == (State.STOPPED, "LEASE_EXPIRED")
         assert kept.state_message == "its reservation ended; its disk is kept"
         assert (kept.ending, kept.settled) == (False, False)
         (machine,) = _machines(stage)
         await asyncio.sleep(1200.0)
-        assert stage.instance(kept.id).state is State.STOPPED, "no lease ends a disk"
+        assert stage.row(kept.id).state is State.STOPPED, "no lease ends a disk"
         assert machine.ended_at is None
         await _terminate(stage, kept.id)
-        ended = await stage.until(kept.id, lambda row: row.settled)
+        ended = await stage.reached(kept.id, lambda row: row.settled)
         assert (ended.state, ended.state_reason) == (State.TERMINATED, "TERMINATED_BY_CALLER")
         _check_ledgers(stage, ended)
         assert await _machine_us(stage) == kept.kept.at - kept.run_at  # type: ignore[union-attr,operator]
@@ -52,7 +55,7 @@ def test_a_kill_beside_the_stop_leaves_one_machine_at_rest(moment: str) -> None:
         stage.lives.kill()
         await asyncio.sleep(3.0)
         await stage.lives.boot()
-        kept = await stage.until(running.id, lambda row: row.kept is not None)
+        kept = await stage.reached(running.id, lambda row: row.kept is not None)
         assert kept.state_message == "finished by the caller; its disk is kept"
         assert [machine.intended for machine in _machines(stage)] == ["stopped"]
         assert not calls.entries("destroy")
@@ -64,16 +67,16 @@ def test_one_that_is_started_again_is_stopped_again_and_not_charged_for_it() -> 
     async def scenario(stage: Stage) -> None:
         running = await _running(stage)
         await stage.lives.call(lambda core, me: instances.finish(core, me, running.id))
-        kept = await stage.until(running.id, lambda row: row.kept is not None)
+        kept = await stage.reached(running.id, lambda row: row.kept is not None)
         (machine,) = _machines(stage)
         machine.intended = "running"
         machine.plan_run(stage.markets["vastai"].clock.now(), 0.0)
-        again = await stage.until(kept.id, lambda row: row.state is State.STOPPING)
-        at_rest = await stage.until(kept.id, lambda row: row.state is State.STOPPED)
+        again = await stage.reached(kept.id, lambda row: row.state is State.STOPPING)
+        at_rest = await stage.reached(kept.id, lambda row: row.state is State.STOPPED)
         assert again.stop_message == "it had ended when its machine was started"
         assert at_rest.kept == kept.kept
         await _terminate(stage, kept.id)
-        _check_ledgers(stage, await stage.until(kept.id, lambda row: row.settled))
+        _check_ledgers(stage, await stage.reached(kept.id, lambda row: row.settled))
 
     _play(scenario)
 
@@ -82,11 +85,11 @@ def test_a_forced_end_and_one_before_it_ran_leave_nothing() -> None:
     async def scenario(stage: Stage) -> None:
         never_ran = await stage.create(_wish(stage), preserve=True)
         await stage.lives.call(lambda core, me: instances.finish(core, me, never_ran.instance_id))
-        assert (await stage.until(never_ran.instance_id, lambda row: row.settled)).kept is None
+        assert (await stage.reached(never_ran.instance_id, lambda row: row.settled)).kept is None
         running = await _running(stage)
         await stage.lives.call(lambda core, me: instances.finish(core, me, running.id))
         await _terminate(stage, running.id)
-        assert (await stage.until(running.id, lambda row: row.settled)).state is State.TERMINATED
+        assert (await stage.reached(running.id, lambda row: row.settled)).state is State.TERMINATED
         assert [machine for machine in _machines(stage) if machine.ended_at is None] == []
 
     _play(scenario)
@@ -102,6 +105,30 @@ def test_only_providers_that_keep_disks_are_asked() -> None:
     _play(scenario, tensordock=40)
 
 
+def test_a_session_reads_stopped_while_its_disk_is_kept() -> None:
+    async def scenario(stage: SessionStage) -> None:
+        id = await stage.rented(reservation_hours=1, storage_policy="preserve")
+        await stage.desk.done(id)
+        assert (await stage.desk.get(id)).status == "running", "it is stopped by the plane, a moment later"
+        await stage.until(id, "stopped")
+        for ended in (stage.desk.done(id), stage.desk.extend(id, 1)):
+            with pytest.raises(FailedPrecondition, match=f"session {id} is stopped and"):
+                await ended
+        kept = await stage.desk.cost(session_id=id)
+        await asyncio.sleep(3600.0)
+        with_storage = await stage.desk.cost(session_id=id)
+        storage = stage.row(id).kept.nano_per_hour / NANO  # type: ignore[union-attr]
+        assert with_storage.total_cost - kept.total_cost == pytest.approx(storage, rel=0.05)
+        assert (await stage.desk.cost()).hours_used < 0.1
+        assert (await stage.desk.destroy(id)).message == "session destroyed"
+        row = await stage.settled(id)
+        assert row.state is State.TERMINATED
+        assert stage.destroys == [200]
+        _check_ledgers(stage, row)
+
+    SessionStage().play(scenario)
+
+
 def _play(scenario: Callable[[Stage], Awaitable[None]], **more: int) -> None:
     Stage({"vastai": 20, **more}).play(scenario)
 
@@ -112,7 +139,7 @@ def _wish(stage: Stage) -> Requirements:
 
 async def _running(stage: Stage, **more: Any) -> Instance:
     operation = await stage.create(_wish(stage), preserve=True, **more)
-    return await stage.until(operation.instance_id, lambda row: row.state is State.RUNNING)
+    return await stage.reached(operation.instance_id, lambda row: row.state is State.RUNNING)
 
 
 async def _terminate(stage: Stage, id: str) -> None:
@@ -134,16 +161,11 @@ def _check_ledgers(stage: Stage, row: Instance) -> None:
     assert end_at is not None
     owed = cost(row.price_nano_per_hour, run_at, kept.at) + cost(kept.nano_per_hour, kept.at, end_at)
     assert kept.nano_per_hour > 0
-    assert _posted(stage, row.id, LedgerKind.CHARGE) == owed
+    assert stage.posted(row.id, LedgerKind.CHARGE) == owed
     market = stage.markets["vastai"]
     billed = sum(market.bill(machine, market.clock.now()).billed_nano for machine in _machines(stage))
     second = row.price_nano_per_hour / 3600
-    assert _posted(stage, row.id, LedgerKind.PROVIDER_COST) == pytest.approx(billed, abs=second)
-
-
-def _posted(stage: Stage, id: str, kind: LedgerKind) -> int:
-    entries = stage.lives.disk.table(LedgerEntry).values()
-    return sum(entry.amount_nano for entry in entries if (entry.instance_id, entry.kind) == (id, kind))
+    assert stage.posted(row.id, LedgerKind.PROVIDER_COST) == pytest.approx(billed, abs=second)
 
 
 async def _machine_us(stage: Stage) -> int:

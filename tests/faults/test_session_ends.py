@@ -6,15 +6,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from controlplane.adapters.providers.vastai import VastaiProvider
 from controlplane.domain.errors import InvalidArgument
 from controlplane.domain.state import State
-from controlplane.ports.provider import Machine, Utilisation
 from tests.faults.session_stage import ENDING_S, SessionStage
 from tests.unit.dialects.shopper_desk import Desk
 
@@ -81,7 +79,8 @@ async def _hard_maximum(stage: SessionStage, id: str, kill: Kill) -> float:
 
 
 async def _idle(stage: SessionStage, id: str, kill: Kill) -> float:
-    """Nobody uses it from its first look on."""
+    """Nobody uses it any more."""
+    stage.markets["vastai"].configure({"utilisation_percent": 0.0})
     while (since := stage.row(id).idle_since) is None:
         await asyncio.sleep(1.0)
     second = stage.since_creation_s(id, since) + 60.0
@@ -99,17 +98,6 @@ ENDINGS = {
     "hard maximum": Ending("MAX_DURATION", _hard_maximum, {"reservation_hours": 2}),
     "idle": Ending("IDLE", _idle, {"reservation_hours": 1, "idle_threshold_minutes": 1}),
 }
-
-
-@pytest.fixture
-def unused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Machines whose provider says that nobody uses them."""
-    describe = VastaiProvider.describe
-
-    async def unused(self: VastaiProvider, machine_id: str) -> Machine:
-        return replace(await describe(self, machine_id), utilisation=Utilisation(gpu_percent=0.0))
-
-    monkeypatch.setattr(VastaiProvider, "describe", unused)
 
 
 def _play(ending: Ending, kill: Kill) -> bool:
@@ -132,13 +120,11 @@ def _play(ending: Ending, kill: Kill) -> bool:
 _PLAIN = [pytest.param(name, marks=pytest.mark.slow) if name == "hard maximum" else name for name in ENDINGS]
 
 
-@pytest.mark.usefixtures("unused")
 @pytest.mark.parametrize("name", _PLAIN)
 def test_a_session_ends_once_and_costs_what_it_ran(name: str) -> None:
     _play(ENDINGS[name], None)
 
 
-@pytest.mark.usefixtures("unused")
 @pytest.mark.parametrize("name", ENDINGS)
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_kill_in_the_middle_of_an_end_changes_nothing(name: str, step: int) -> None:

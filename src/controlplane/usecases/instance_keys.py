@@ -103,6 +103,8 @@ def _provider_for(core: Core, row: Instance) -> Provider:
         raise _conflict(row, f"{row.id} is not running ({row.state}); only a running machine can be given a key")
     if row.ending:
         raise _conflict(row, f"{row.id} is about to end; its machine is given no key any more")
+    if not row.ssh_host:
+        raise _conflict(row, f"{row.id} has no SSH server; no key opens it")
     try:
         provider = provider_of(core, row)
     except ProviderError:

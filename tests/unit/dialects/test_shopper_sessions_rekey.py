@@ -81,6 +81,13 @@ async def test_a_provider_that_adds_no_keys_is_named(lab: Lab) -> None:
 
 
 @in_virtual_time
+async def test_a_machine_without_ssh_has_no_use_for_a_key(lab: Lab) -> None:
+    desk, id = await running(lab)
+    await lab.put(replace(only(lab), ssh_host=""))
+    assert await refusal(desk, id) == (409, f"{id} has no SSH server; no key opens it")
+
+
+@in_virtual_time
 async def test_a_provider_that_cannot_be_asked_is_503_and_a_named_repeat_goes_on_with_the_same_key(lab: Lab) -> None:
     desk, id = await running(lab)
     lab.market.calm, lab.market.faults.call_error = False, 1.0
