@@ -31,7 +31,7 @@ SHOWN = {
     "templates": "templates",
     "logs": "machines' logs",
     "utilisation": "tells how busy a machine is (`idle_timeout`)",
-    "stop": "stops machines and keeps their disks (`storage_policy` of the shopper's sessions)",
+    "stop": "stops machines and keeps their disks (`preserve_disk`)",
     "add_keys": "lets further keys into a running machine",
     "extend": "paid in advance, and extended",
     "destroy_is_end": "a destroy that arrives ends the bill",

@@ -52,6 +52,7 @@ async def wish_of(core: Core, request: pb.CreateInstanceRequest, call: Call) -> 
         reservation_s=seconds(core, request, "reservation"),
         max_duration_s=seconds(core, request, "max_duration"),
         idle_timeout_s=seconds(core, request, "idle_timeout") or 0,
+        preserve=request.preserve_disk,
     )
 
 
