@@ -344,6 +344,8 @@ async def test_retries_take_another_offer_within_their_price(lab: Lab) -> None:
     assert asked[1:] == ["alpha-o0", "alpha-o1"]
     assert made.retries_attempted == 2
     assert (made.session.offer_id, made.session.auto_retry) == ("alpha-o2", True)
+    session = await desk.get(made.session.id)
+    assert (session.retry_count, list(session.failed_offers)) == (2, ["alpha-o2", "alpha-o0"])
     wish = only(lab).wish
     assert wish.max_price_nano_per_hour == 420_000_000 * 120 // 100
     assert wish.max_retries == 3

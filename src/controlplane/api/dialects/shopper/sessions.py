@@ -19,6 +19,7 @@ from controlplane.api.dialects.shopper.sessions_view import (
     diagnostics_shown,
     is_session,
     session_shown,
+    show_retries,
     state_shown,
     states_of,
 )
@@ -177,14 +178,23 @@ class Sessions:
         while True:
             rows = await self._core.store.messages(call.principal.scope, query, before, PAGE)
             messages = (instance_pb2.Instance.FromString(body) for _, body in rows)
-            shown = (session_shown(message) for message in messages if is_session(message))
+            shown = [await self._shown(call, message) for message in messages if is_session(message)]
             found += (session for session in shown if provider in ("", session.provider))
             if len(rows) < PAGE or len(found) >= wanted:
                 return found[:wanted]
             before = rows[-1][0]
 
     async def get_session(self, request: pb.GetSessionRequest, call: Call) -> pb.Session:
-        return session_shown(await self._message(call, request.id))
+        return await self._shown(call, await self._message(call, request.id))
+
+    async def _shown(self, call: Call, message: instance_pb2.Instance) -> pb.Session:
+        """A session, and where other offers may take the first one's place, what came of that."""
+        session = session_shown(message)
+        if session.auto_retry:
+            create = await self._core.store.get(call.principal.scope, Operation, message.create_operation_id)
+            if create is not None:  # else it is so old that its operation was removed
+                show_retries(session, create)
+        return session
 
     async def finish_session(self, request: pb.FinishSessionRequest, call: Call) -> pb.SessionNotice:
         message = await self._message(call, request.id)

@@ -12,6 +12,7 @@ from controlplane.api.dialects.shopper.translate import CONSUMER, DIALECT, FAILE
 from controlplane.domain.billing import SECOND
 from controlplane.domain.errors import invalid
 from controlplane.domain.money import NANO
+from controlplane.domain.operation import OPEN, Operation, Outcome
 from controlplane.domain.state import TERMINAL, State
 from controlplane.usecases.sessions import UNOBTAINABLE
 from controlplane.wire.common import micros
@@ -91,6 +92,14 @@ def session_shown(message: instance_pb2.Instance) -> pb.Session:
     if message.HasField("end_time"):
         shown.stopped_at = rfc3339(micros(message.end_time))
     return shown
+
+
+def show_retries(session: pb.Session, create: Operation) -> None:
+    """Tell what came of the offers before the last one."""
+    session.retry_count = max(0, len(create.attempts) - 1)
+    failed = [each.offer_id for each in create.attempts if each.outcome not in (*OPEN, Outcome.CREATED)]
+    if failed:
+        session.failed_offers.extend(failed)
 
 
 def diagnostics_shown(message: instance_pb2.Instance, now: int) -> pb.SessionDiagnostics:

@@ -1,4 +1,5 @@
 from google.api import annotations_pb2 as _annotations_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -96,7 +97,7 @@ class RekeySessionRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ("id", "consumer_id", "provider", "gpu_type", "gpu_count", "status", "error", "ssh_host", "ssh_port", "ssh_user", "workload_type", "reservation_hours", "price_per_hour", "disk_gb", "offer_id", "idle_threshold_minutes", "storage_policy", "launch_mode", "api_endpoint", "model_id", "quantization", "docker_image", "exposed_ports", "template_hash_id", "template_name", "auto_retry", "created_at", "expires_at", "stopped_at", "simulated", "api_port")
+    __slots__ = ("id", "consumer_id", "provider", "gpu_type", "gpu_count", "status", "error", "ssh_host", "ssh_port", "ssh_user", "workload_type", "reservation_hours", "price_per_hour", "disk_gb", "offer_id", "idle_threshold_minutes", "storage_policy", "launch_mode", "api_endpoint", "model_id", "quantization", "docker_image", "exposed_ports", "template_hash_id", "template_name", "auto_retry", "created_at", "expires_at", "stopped_at", "simulated", "api_port", "retry_count", "failed_offers")
     ID_FIELD_NUMBER: _ClassVar[int]
     CONSUMER_ID_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +129,8 @@ class Session(_message.Message):
     STOPPED_AT_FIELD_NUMBER: _ClassVar[int]
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
     API_PORT_FIELD_NUMBER: _ClassVar[int]
+    RETRY_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FAILED_OFFERS_FIELD_NUMBER: _ClassVar[int]
     id: str
     consumer_id: str
     provider: str
@@ -159,7 +162,9 @@ class Session(_message.Message):
     stopped_at: str
     simulated: bool
     api_port: int
-    def __init__(self, id: _Optional[str] = ..., consumer_id: _Optional[str] = ..., provider: _Optional[str] = ..., gpu_type: _Optional[str] = ..., gpu_count: _Optional[int] = ..., status: _Optional[str] = ..., error: _Optional[str] = ..., ssh_host: _Optional[str] = ..., ssh_port: _Optional[int] = ..., ssh_user: _Optional[str] = ..., workload_type: _Optional[str] = ..., reservation_hours: _Optional[int] = ..., price_per_hour: _Optional[float] = ..., disk_gb: _Optional[int] = ..., offer_id: _Optional[str] = ..., idle_threshold_minutes: _Optional[int] = ..., storage_policy: _Optional[str] = ..., launch_mode: _Optional[str] = ..., api_endpoint: _Optional[str] = ..., model_id: _Optional[str] = ..., quantization: _Optional[str] = ..., docker_image: _Optional[str] = ..., exposed_ports: _Optional[_Iterable[int]] = ..., template_hash_id: _Optional[str] = ..., template_name: _Optional[str] = ..., auto_retry: _Optional[bool] = ..., created_at: _Optional[str] = ..., expires_at: _Optional[str] = ..., stopped_at: _Optional[str] = ..., simulated: _Optional[bool] = ..., api_port: _Optional[int] = ...) -> None: ...
+    retry_count: int
+    failed_offers: _struct_pb2.ListValue
+    def __init__(self, id: _Optional[str] = ..., consumer_id: _Optional[str] = ..., provider: _Optional[str] = ..., gpu_type: _Optional[str] = ..., gpu_count: _Optional[int] = ..., status: _Optional[str] = ..., error: _Optional[str] = ..., ssh_host: _Optional[str] = ..., ssh_port: _Optional[int] = ..., ssh_user: _Optional[str] = ..., workload_type: _Optional[str] = ..., reservation_hours: _Optional[int] = ..., price_per_hour: _Optional[float] = ..., disk_gb: _Optional[int] = ..., offer_id: _Optional[str] = ..., idle_threshold_minutes: _Optional[int] = ..., storage_policy: _Optional[str] = ..., launch_mode: _Optional[str] = ..., api_endpoint: _Optional[str] = ..., model_id: _Optional[str] = ..., quantization: _Optional[str] = ..., docker_image: _Optional[str] = ..., exposed_ports: _Optional[_Iterable[int]] = ..., template_hash_id: _Optional[str] = ..., template_name: _Optional[str] = ..., auto_retry: _Optional[bool] = ..., created_at: _Optional[str] = ..., expires_at: _Optional[str] = ..., stopped_at: _Optional[str] = ..., simulated: _Optional[bool] = ..., api_port: _Optional[int] = ..., retry_count: _Optional[int] = ..., failed_offers: _Optional[_Union[_struct_pb2.ListValue, _Mapping]] = ...) -> None: ...
 
 class CreatedSession(_message.Message):
     __slots__ = ("session", "ssh_private_key", "api_key", "retries_attempted")
