@@ -156,5 +156,11 @@ def test_a_recent_answer_is_never_older_than_the_question_unless_it_may_be() -> 
         assert [await lasting.get(), await lasting.get()] == [3, 3]
         await clock.sleep(61)
         assert await lasting.get() == 4
+        fresher = asyncio.create_task(lasting.get(1.0))
+        await clock.sleep(1)
+        asked_at = clock.monotonic()
+        assert await lasting.get() == 4, "who does not want it so fresh does not wait for those who do"
+        assert clock.monotonic() == asked_at
+        assert await fresher == 5
 
     in_virtual_time(body)

@@ -374,6 +374,15 @@ async def test_a_destroy_ends_when_the_machine_cannot_be_found() -> None:
     assert (await provider.describe(MACHINE)).status is MachineStatus.GONE, "whatever lists go on showing"
 
 
+async def test_a_destroy_that_was_accepted_is_not_taken_back_by_a_look_that_fails() -> None:
+    gone, done, limited = reply({"error": "not found"}, 404), reply({"data": {"type": "success"}}), reply({}, 401)
+    provider = _provider(_script(delete=[done, gone], get=limited))
+    assert await provider.destroy(MACHINE, grace_s=0) is Destruction.PENDING
+    with pytest.raises(ProviderError) as failed:
+        await provider.destroy(MACHINE, grace_s=0)
+    assert not failed.value.undone, "an earlier one may have ended it"
+
+
 async def test_a_destroy_is_sent_once_and_says_when_it_is_refused() -> None:
     gone = reply({"error": "not found"}, 404)
     lost = _provider(_script(list=reply(FLAT), delete=[httpx2.ReadError("cut"), gone], get=gone))

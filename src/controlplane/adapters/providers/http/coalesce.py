@@ -106,6 +106,8 @@ class Recent(Generic[V]):
         """The answer, of the age given or less. Raises what `fetch` raises; the next one in line then tries again."""
         fresh_s = self._fresh_s if fresh_s is None else fresh_s
         before = self._begun
+        if self._kept is not None and self._clock.monotonic() - self._kept[1] < fresh_s:
+            return self._kept[2]  # whatever somebody who wants a fresher one waits for
         async with self._line:
             now = self._clock.monotonic()
             if self._kept is not None and (self._kept[0] > before or now - self._kept[1] < fresh_s):

@@ -15,6 +15,7 @@ from controlplane.adapters.providers.http import (
     Rate,
     Recent,
     Refused,
+    Unclear,
 )
 from controlplane.adapters.providers.http.outcomes import not_bought
 from controlplane.adapters.providers.http.values import identifier, text
@@ -161,8 +162,14 @@ class TensordockProvider(Provider):
         absent = _is_absent(answer)
         if not absent:
             _check(answer)
-        # Deleted means deleted once it cannot be found.
-        if (await self._look(machine_id, probing=True)).status is not MachineStatus.GONE:
+        # Deleted means deleted once it cannot be found. A look that fails says nothing of the destroy, which was sent.
+        try:
+            machine = await self._look(machine_id, probing=True)
+        except ProviderError as error:
+            if absent:
+                raise Unclear(str(error)) from None
+            return Destruction.PENDING
+        if machine.status is not MachineStatus.GONE:
             return Destruction.PENDING
         self._endpoints.pop(machine_id, None)
         self._ended.add(machine_id)
