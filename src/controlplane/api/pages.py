@@ -11,8 +11,9 @@ from controlplane.wire.event import nesting
 
 def joined(field_number: int, bodies: Iterable[bytes], rest: Message) -> bytes:
     """A page: serialized messages in a repeated field, and the other fields from `rest`."""
-    parts: list[bytes] = []
-    for body in bodies:
-        parts += (nesting(field_number, len(body)), body)
-    parts.append(rest.SerializeToString())
-    return b"".join(parts)
+    return b"".join((*(nested(field_number, body) for body in bodies), rest.SerializeToString()))
+
+
+def nested(field_number: int, body: bytes) -> bytes:
+    """One serialized message as it stands in a page."""
+    return nesting(field_number, len(body)) + body
