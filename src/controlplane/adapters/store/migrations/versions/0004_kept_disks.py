@@ -1,5 +1,5 @@
 """Machines that are stopped and kept, and what their disks are charged. Builds of 0003 go on beside it: they insert
-rows without the new columns, and keep no disk."""
+rows without the new columns. They know of no kept disks, and end them with the lease: use those once none is left."""
 
 import sqlalchemy as sa
 from alembic import op
