@@ -1,6 +1,6 @@
 """`make bench`: everything in one run, printed, and written to docs/performance.{md,json,png}.
 
-python -m bench                     # calls, replicas, operations, watches, inventory, profiles; then the page
+python -m bench                     # calls, replicas, operations, watches, inventory, shopper, profiles; then the page
 python -m bench calls operations    # some of them; the others keep their last figures
 python -m bench peers               # dstack beside ours
 python -m bench page                # the page again, from the figures
@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from bench import calls, inventory, operations, peers, processes, profiles, report, watches
+from bench import calls, inventory, operations, peers, processes, profiles, report, shopper, watches
 
 PARTS: dict[str, Callable[[int], list[dict[str, Any]]]] = {
     "calls": lambda rounds: calls.measure(rounds, 6000),
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[int], list[dict[str, Any]]]] = {
     "operations": operations.measure,
     "watches": watches.measure,
     "inventory": inventory.measure,
+    "shopper": shopper.measure,
     "profiles": lambda rounds: profiles.measure(),
     "peers": peers.measure,
 }

@@ -169,7 +169,7 @@ def table(cases: list[Case]) -> list[dict[str, Any]]:
             "case": case.name, "per_second": round(statistics.median(case.rates)),
             "cpu_us": round(statistics.median(case.cpus)), "rate": round(statistics.median(rates), 2),
             "rate_least": round(min(rates), 2), "rate_most": round(max(rates), 2),
-            "cpu": round(statistics.median(cpus), 2),
+            "cpu": round(statistics.median(cpus), 2), "cpu_least": round(min(cpus), 2), "cpu_most": round(max(cpus), 2),
         })  # fmt: skip
     return rows
 

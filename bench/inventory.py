@@ -112,9 +112,10 @@ def measure(rounds: int) -> list[dict[str, Any]]:
     return calls.table(cases)
 
 
-def _up(arguments: list[str]) -> None:
+def up(arguments: list[str], count: int) -> None:
+    """Be `gpuplane up` with so many offers."""
     os.environ["GPUPLANE_OFFERS_INTERVAL"] = "3600"  # what a refresh costs is no part of what a call costs
-    offers = market(OFFERS)
+    offers = market(count)
 
     async def shown(self: planes.Shelf) -> tuple[Offer, ...]:
         return offers
@@ -126,7 +127,7 @@ def _up(arguments: list[str]) -> None:
 def main() -> None:
     """Be `gpuplane up`, or measure and print."""
     if sys.argv[1:2] == ["up"]:
-        _up(sys.argv[2:])
+        up(sys.argv[2:], OFFERS)
         return
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)

@@ -147,7 +147,11 @@ class BenchPlane:
     @property
     def key(self) -> str:
         """The account's key."""
-        return str(json.loads((self.state / "credentials.json").read_text())["keys"]["gpuplane"])
+        return self.key_of("gpuplane")
+
+    def key_of(self, api: str) -> str:
+        """The account's key of an API."""
+        return str(json.loads((self.state / "credentials.json").read_text())["keys"][api])
 
     def new_account(self) -> str:
         """The key of another account, which may have any number of instances."""
@@ -169,6 +173,7 @@ ENVIRONMENT = {
     "GPUPLANE_RATE_LIMIT": "1000000",
     "GPUPLANE_RATE_BURST": "1000000",
     "GPUPLANE_DRAIN": "1",
+    "GPUPLANE_SHOPPER_KEY_STOCK": "0",  # making keys takes a core for seconds after the start
     "PYTHONPATH": str(ROOT),
 }
 

@@ -79,6 +79,17 @@ def inventory_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def shopper_table(rows: list[dict[str, Any]]) -> str:
+    """The shopper's inventory."""
+    lines = ["| call, 10,000 offers in the book | CPU us | CPU over ListOffers | calls/s |", "|---|---|---|---|"]
+    lines += [
+        f"| {r['case']} | {r['cpu_us']} | {r['cpu']:.2f} [{r['cpu_least']:.2f}-{r['cpu_most']:.2f}] "
+        f"| {r['per_second']} |"
+        for r in rows
+    ]
+    return "\n".join(lines)
+
+
 TABLES: dict[str, Callable[[list[dict[str, Any]]], str]] = {
     "calls": calls_table,
     "replicas": calls_table,
@@ -86,6 +97,7 @@ TABLES: dict[str, Callable[[list[dict[str, Any]]], str]] = {
     "watches": watches_table,
     "profiles": profiles_table,
     "inventory": inventory_table,
+    "shopper": shopper_table,
     "peers": peers_table,
 }
 

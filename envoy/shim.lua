@@ -1,6 +1,9 @@
 -- The only script in Envoy. It marks REST calls for the server and applies the server's word on status and body; it
 -- knows no dialect. It stands BEFORE the transcoder in the filter list, so on the way back it runs AFTER it.
 --
+-- A route's filter_context names its dialect; `json_type` is the content type of its JSON answers, and `keyless` says that
+-- the server judges callers without a key by how they call.
+--
 -- The server's words, as metadata: x-http-status, x-http-type, x-http-body (printable ASCII), x-http-unwrap.
 -- A header object is dead once body() was called: set headers first, or fetch h:headers() again.
 
@@ -14,13 +17,20 @@ function envoy_on_request(h)
   headers:remove("x-dialect") -- a caller's own value would make the server answer in another shape
   headers:remove("x-envoy-original-method") -- or the access log would show them
   headers:remove("x-envoy-original-path")
-  local dialect = h:filterContext():get("dialect")
+  local context = h:filterContext()
+  local dialect = context:get("dialect")
   if dialect then
     headers:add("x-dialect", dialect)
     if headers:get(":method") == "GET" then -- a read may be tried again whatever became of it
       headers:replace("x-envoy-retry-on", "connect-failure,refused-stream,reset")
       headers:replace("x-envoy-retry-grpc-on", "unavailable")
     end
+  end
+  if context:get("keyless") then -- the transcoder writes over the one, and gRPC does not show the other
+    headers:replace("x-keyless-host", headers:get(":authority") or "")
+    local length = headers:get("content-length")
+    local has_body = headers:get("transfer-encoding") or (length and length ~= "0")
+    headers:replace("x-keyless-type", headers:get("content-type") or (has_body and "none" or ""))
   end
   local id = headers:get("x-request-id") -- a caller's id is kept, but nothing that could disturb a log
   if id and (#id > 128 or string.find(id, "[^%w%._-]")) then
@@ -91,7 +101,7 @@ function envoy_on_response(h)
     from_trailers(h)
   else
     local wrapped = headers:get("x-http-unwrap")
-    apply(headers, status)
+    apply(headers, status, content_type == "application/json" and h:filterContext():get("json_type"))
     if wrapped then unwrap(h) end
   end
 end

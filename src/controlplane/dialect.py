@@ -100,7 +100,8 @@ class Dialect:
     `name` is what the server sees as request metadata `x-dialect`; `services` are full protobuf names, `servicers`
     makes them from the composed plane, and `scopes` says what a key needs for each of their methods (by path).
     `states` shows every state of an instance in the dialect's own word. The first of `key_formats` is the one that
-    credentials.json has a key of.
+    credentials.json has a key of. `keyless`: it documents no authentication, so that callers of this host who send no
+    key act for one account of the deployment (api/interceptors/keyless.py), unless the deployment asks for keys.
     """
 
     name: str
@@ -116,6 +117,8 @@ class Dialect:
     scopes: Mapping[str, str] = field(default_factory=dict)
     states: Mapping[State, str] = field(default_factory=dict)
     key_formats: tuple[KeyFormat, ...] = ()
+    keyless: bool = False
+    json_type: str = "application/json"  # the content type of its answers
     rate_headers: RateHeaders | None = None
     webhooks: WebhookFormat | None = None
     cors_request_headers: tuple[str, ...] = ()  # that browsers may send, beside those that all dialects know

@@ -139,7 +139,10 @@ class Metrics:
             ),
         }  # fmt: skip
         self.sessions_active = Gauge(
-            "gpu_sessions_active", "Machines by provider and state.", ("provider", "status"), registry=registry
+            "gpu_sessions_active",
+            "Machines by provider and GPU Shopper's word for their state.",
+            ("provider", "status"),
+            registry=registry,
         )
         self.destroy_age = Gauge(
             "gpuplane_destroy_age_seconds", "Age of the oldest end that is not confirmed.", ("provider",),

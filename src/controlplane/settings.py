@@ -3,6 +3,7 @@ docs/configuration.md, which a test compares with this class."""
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
 import tomllib
@@ -26,6 +27,14 @@ Secret = Annotated[
 """Shown as asterisks; written out only where settings are handed to a worker process."""
 
 CLIENT_VARIABLES = {"GPUPLANE_ENDPOINT", "GPUPLANE_KEY", "GPUPLANE_DEBUG", "GPUPLANE_OUTPUT"}
+
+
+def is_loopback(bind: str) -> bool:
+    """Whether an address to listen on is reached from this host only."""
+    try:
+        return ipaddress.ip_address(bind).is_loopback
+    except ValueError:
+        return False
 
 
 class SettingsError(Exception):
@@ -71,6 +80,9 @@ class Settings(BaseSettings):
     vastai_api_key: Secret = Field(SecretStr(""), description="API key of Vast.ai; empty: it is not used.")
     vastai_url: str = Field("https://console.vast.ai", description="Where Vast.ai's API is.")
     vastai_spot: bool = Field(True, description="Also offer Vast.ai's interruptible machines.")
+    vastai_model_image: str = Field(
+        "vllm/vllm-openai:latest", min_length=1, max_length=1024, description="Image that serves models on Vast.ai."
+    )
     tensordock_api_token: Secret = Field(SecretStr(""), description="API token of TensorDock; empty: it is not used.")
     tensordock_authorization_id: str = Field(
         "", description="Authorization id of that token, for accounts whose token alone is refused."
@@ -92,6 +104,16 @@ class Settings(BaseSettings):
     )
     hoonify_nearest: Literal["na", "eu", "apac"] = Field(
         "na", description="Pool that the Hoonify API calls the nearest, where a request names none."
+    )
+    shopper_require_key: bool = Field(False, description="Ask for a key in the Shopper API, which documents none.")
+    shopper_account: str = Field(
+        "", description="Account for which the Shopper API acts without a key; empty: that of credentials.json."
+    )
+    shopper_bind: str = Field(
+        "", description="IP address of the Shopper API's port; empty: `bind`, or loopback while no key is asked for."
+    )
+    shopper_key_stock: int = Field(
+        2, ge=0, le=64, description="Key pairs kept ready for the Shopper API's sessions; 0: made when asked for."
     )
     webhook_allow_private: bool = Field(
         False,
@@ -154,6 +176,12 @@ class Settings(BaseSettings):
             raise SettingsError(
                 f"hold_window must be at least two meter intervals ({2 * settings.meter_interval:g} s); "
                 f"got {settings.hold_window:g}"
+            )
+        bind = settings.shopper_bind
+        if bind and not settings.shopper_require_key and not is_loopback(bind):
+            raise SettingsError(
+                f"shopper_bind must be a loopback address such as 127.0.0.1 unless shopper_require_key is set, because "
+                f"the Shopper API asks for no key; got {bind!r}"
             )
         return settings
 

@@ -99,15 +99,23 @@ class StateFolder:
         finds the file and finishes the work. A dialect that an update brought gets its key then.
         """
         text = self._once("credentials.json", json.dumps({"account": account_id, "keys": {}}))
-        try:
-            found = json.loads(text)
-            account, keys = str(found["account"]), {str(name): str(key) for name, key in found["keys"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise StartError(f"{self.path / 'credentials.json'} is damaged; restore it or remove it") from None
+        account, keys = self._credentials(text)
         if missing := {form.dialect: form.mint(os.urandom(24)) for form in formats if form.dialect not in keys}:
             keys |= missing
             write_private(self.path / "credentials.json", json.dumps({"account": account, "keys": keys}))
         return account, keys
+
+    def _credentials(self, text: str) -> tuple[str, dict[str, str]]:
+        try:
+            found = json.loads(text)
+            return str(found["account"]), {str(name): str(key) for name, key in found["keys"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise StartError(f"{self.path / 'credentials.json'} is damaged; restore it or remove it") from None
+
+    def first_account(self) -> str:
+        """The account that the first start made; empty before."""
+        path = self.path / "credentials.json"
+        return self._credentials(path.read_text())[0] if path.exists() else ""
 
     def write_endpoints(self, endpoints: dict[str, str]) -> None:
         """Where the plane answers, for clients on this host."""

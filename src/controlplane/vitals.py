@@ -8,7 +8,8 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from controlplane.api.canonical import Check
+from controlplane.api.dialects.shopper.translate import STATES
+from controlplane.api.vitals import Check
 from controlplane.domain.billing import SECOND
 from controlplane.domain.errors import PlaneError
 from controlplane.metrics import Metrics
@@ -37,6 +38,15 @@ class ProcessVitals:
         self._metrics = metrics
         self._found: tuple[float, list[Check]] = (0.0, [])
         self._looking: asyncio.Lock = asyncio.Lock()
+
+    @property
+    def swept(self) -> bool:
+        """See api.vitals.Vitals. A process that sweeps nothing relies on the one that does."""
+        return all(sweeper.report.asked for sweeper in self._sweepers)
+
+    def exposition(self) -> bytes:
+        """See api.vitals.Vitals."""
+        return self._metrics.exposition()
 
     async def checks(self) -> Sequence[Check]:
         """All checks, at most FRESH_S old."""
@@ -92,7 +102,7 @@ class ProcessVitals:
         metrics.sessions_active.clear()
         ages = {sweeper.provider.name: 0.0 for sweeper in self._sweepers}
         for row in counts:
-            metrics.sessions_active.labels(row.provider, row.state.lower()).set(row.count)
+            metrics.sessions_active.labels(row.provider, STATES[row.state]).inc(row.count)
             if row.ending_since:
                 ages[row.provider] = max(ages.get(row.provider, 0.0), now - row.ending_since / SECOND)
         for provider, age in ages.items():

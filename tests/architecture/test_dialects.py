@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from controlplane.api.methods import methods_of
-from controlplane.api.scopes import PUBLIC
+from controlplane.api.scopes import OPERATOR, PUBLIC
 from controlplane.bootstrap.dialects import DIALECTS
 from controlplane.dialect import CANONICAL, REFUSALS, Dialect
 from controlplane.domain.principal import SCOPES
@@ -28,7 +28,7 @@ class TestDialect:
     def test_every_method_needs_a_scope_that_its_keys_can_have(self, dialect: Dialect) -> None:
         methods = {method.path for service in dialect.services for method in methods_of(service)}
         assert set(dialect.scopes) == methods
-        assert set(dialect.scopes.values()) <= {PUBLIC, *dialect.key_formats[0].scopes}
+        assert set(dialect.scopes.values()) <= {PUBLIC, OPERATOR, *dialect.key_formats[0].scopes}
 
     def test_its_keys_are_its_own(self, dialect: Dialect) -> None:
         assert {form.dialect for form in dialect.key_formats} == {dialect.name}

@@ -31,6 +31,8 @@ SHOWN = {
     "templates": "templates",
     "logs": "machines' logs",
     "utilisation": "tells how busy a machine is (`idle_timeout`)",
+    "stop": "stops machines and keeps their disks (`preserve_disk`)",
+    "add_keys": "lets further keys into a running machine",
     "extend": "paid in advance, and extended",
     "destroy_is_end": "a destroy that arrives ends the bill",
     "start_deadline_s": "time for a machine to become usable, s",
@@ -46,7 +48,6 @@ SHOWN = {
     "concurrency": "creates and destroys at once",
 }
 UNSHOWN = {
-    "stop_start",  # nothing in the API stops machines yet
     "jupyter",  # found out by the local provider when it starts
 }
 

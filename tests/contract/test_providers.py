@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 
 from controlplane.adapters.prober import SshProber, probe_public_key
@@ -167,16 +168,7 @@ async def test_a_machine_lives_and_ends(venue: Venue) -> None:
     provider, spec = venue.provider, await venue.spec()
     made = await venue.launch(spec)
     assert isinstance(made, Created), made
-
-    async def usable() -> Machine | None:
-        machine = await provider.describe(made.machine_id)
-        if machine.status is not MachineStatus.RUNNING or machine.ssh is None:
-            return None
-        ways = (machine.ssh, *machine.ssh_also)
-        answers = [(await SshProber().probe(way, SEED, 5.0)).ready for way in ways]
-        return machine if any(answers) else None
-
-    machine = await until(usable)
+    machine = await until(lambda: _usable(provider, made.machine_id))
     assert (machine.id, machine.label) == (made.machine_id, spec.label)
     listing = await provider.list(PREFIX)
     assert listing.complete
@@ -186,6 +178,45 @@ async def test_a_machine_lives_and_ends(venue: Venue) -> None:
     assert (await provider.describe(made.machine_id)).status is MachineStatus.GONE
     await venue.end(made.machine_id)
     await until(lambda: _unlisted(provider))
+
+
+async def _usable(provider: Provider, machine_id: str) -> Machine | None:
+    machine = await provider.describe(machine_id)
+    if machine.status is not MachineStatus.RUNNING or machine.ssh is None:
+        return None
+    ways = (machine.ssh, *machine.ssh_also)
+    answers = [(await SshProber().probe(way, SEED, 5.0)).ready for way in ways]
+    return machine if any(answers) else None
+
+
+async def test_a_key_that_is_added_to_a_running_machine_lets_in(venue: Venue) -> None:
+    provider, key = venue.provider, asyncssh.generate_private_key("ssh-ed25519")
+    line = key.export_public_key("openssh").decode().strip()
+    made = await venue.launch(await venue.spec())
+    machine = await until(lambda: _usable(provider, made.machine_id))
+    if not provider.capabilities.add_keys:
+        with pytest.raises(ProviderError):
+            await provider.add_key(machine.id, line)
+    else:
+        assert not await _lets_in(machine, key)
+        await provider.add_key(machine.id, line)
+        await until(lambda: _lets_in(machine, key))
+        await provider.add_key(machine.id, line)
+        assert await _lets_in(machine, key)
+        assert await _usable(provider, machine.id), "the plane's own key still works"
+    await venue.end(machine.id)
+    with pytest.raises(ProviderError):
+        await provider.add_key(machine.id, line)
+
+
+async def _lets_in(machine: Machine, key: asyncssh.SSHKey) -> bool:
+    assert machine.ssh is not None
+    options: dict[str, Any] = {"client_keys": [key], "known_hosts": None, "agent_path": None, "config": None}
+    try:
+        async with asyncssh.connect(machine.ssh.host, machine.ssh.port, username=machine.ssh.user, **options):
+            return True
+    except asyncssh.PermissionDenied:
+        return False
 
 
 async def _unlisted(provider: Provider) -> bool:

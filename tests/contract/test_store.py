@@ -380,6 +380,30 @@ async def test_usage_is_summed_by_bucket_and_group(store: Store) -> None:
     assert [r.amount_nano for r in await store.usage(ALL, replace(everything, instance_id="inst_2"))] == [20]
 
 
+async def test_usage_can_be_narrowed_to_instances_with_a_label(store: Store) -> None:
+    await put(
+        store,
+        instance("inst_1", labels={"shop/who": 'a\'s "app"', "x": "y"}),
+        instance("inst_2", labels={"shop/who": "b"}),
+        instance("inst_3"),
+        instance("inst_4", "acct_b", labels={"shop/who": "b"}),
+        *(entry(f"led_{n}", START, START + HOUR, 10**n, instance_id=f"inst_{n}") for n in (1, 2, 3)),
+        entry("led_4", START, START + HOUR, 10**4, instance_id="inst_4", account_id="acct_b"),
+    )
+    everything = UsageQuery(LedgerKind.CHARGE, START, START + HOUR)
+
+    async def nano(scope: Scope, key: str, value: str | None, **changes: Any) -> list[int]:
+        rows = await store.usage(scope, replace(everything, label=(key, value), **changes))
+        return [row.amount_nano for row in rows]
+
+    assert await nano(A, "shop/who", None) == [110]
+    assert await nano(A, "shop/who", 'a\'s "app"') == [10]
+    assert await nano(A, "shop/who", "nobody") == []
+    assert await nano(ALL, "shop/who", "b") == [10_100]
+    assert await nano(A, "shop/who", None, group="provider", bucket="month") == [110]
+    assert await nano(A, "shop/who", None, instance_id="inst_3") == []
+
+
 async def test_retention_removes_what_is_old_and_keeps_the_newest_event(store: Store, clock: FakeClock) -> None:
     await put(store, instance(), operation("op-1", done_at=START), operation("op-2"))
     clock.advance(100)

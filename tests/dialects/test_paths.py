@@ -14,7 +14,8 @@ from tests.support.plane import Plane
 
 BY_NAME = {dialect.name: dialect for dialect in SPOKEN}
 A, B = "inst_" + "0" * 26, "inst_" + "1" * 26
-STATUS = {"gpuai": 422, "hoonify": 400}
+STATUS = {"gpuai": 422, "hoonify": 400, "shopper": 400}
+RENTALS = {"gpuai": "/v1/instances", "hoonify": "/v1/instances", "shopper": "/api/v1/sessions"}
 
 
 def _called(plane: Plane, dialect: Dialect, method: str, path: str, body: object = None) -> Reply:
@@ -35,6 +36,9 @@ def _called(plane: Plane, dialect: Dialect, method: str, path: str, body: object
         ("hoonify", "POST", f"/v1/instances/{A}/terminate", {"id": B}),
         ("hoonify", "POST", f"/v1/instances/{A}/terminate?id={B}", None),
         ("hoonify", "POST", f"/v1/instances/{A}/extend", {"id": B, "duration_hours": 1}),
+        ("shopper", "GET", "/api/v1/inventory/a?id=b", None),
+        ("shopper", "GET", "/api/v1/templates/a?hash_id=b", None),
+        ("shopper", "DELETE", f"/api/v1/sessions/{A}?id={B}", None),
         ("hoonify", "POST", "/v1/admin/keys/a/revoke", {"key_id": "b"}),
         ("hoonify", "POST", "/v1/admin/keys/a/rotate?key_id=b", {}),
     ],
@@ -63,12 +67,13 @@ def test_an_object_that_is_posted_back_names_the_same(plane: Plane) -> None:
 
 
 @pytest.mark.parametrize("dialect", SPOKEN, ids=lambda dialect: dialect.name)
-@pytest.mark.parametrize("path", ["/v1/instances?foo=1", "/v1/instances?limit=x"])
-def test_no_message_tells_of_our_types(plane: Plane, dialect: Dialect, path: str) -> None:
-    reply = _called(plane, dialect, "GET", path)
+@pytest.mark.parametrize("query", ["foo=1", "limit=x"])
+def test_no_message_tells_of_our_types(plane: Plane, dialect: Dialect, query: str) -> None:
+    path = RENTALS[dialect.name]
+    reply = _called(plane, dialect, "GET", f"{path}?{query}")
     assert reply.status == STATUS[dialect.name]
     assert not any(word in reply.text for word in ("gpuplane.", "TYPE_", ": : "))
-    bad = _called(plane, dialect, "POST", "/v1/instances", [])
+    bad = _called(plane, dialect, "POST", path, [])
     assert bad.status == STATUS[dialect.name]
     assert ": : " not in bad.text
 
@@ -76,7 +81,7 @@ def test_no_message_tells_of_our_types(plane: Plane, dialect: Dialect, path: str
 @pytest.mark.parametrize("dialect", SPOKEN, ids=lambda dialect: dialect.name)
 def test_an_upgrade_is_refused_in_the_dialects_shape(plane: Plane, dialect: Dialect) -> None:
     headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Authorization": f"Bearer {key_of(plane, dialect)}"}
-    reply = ways(plane, dialect)[0].call("GET", "/v1/instances", headers, None)
+    reply = ways(plane, dialect)[0].call("GET", RENTALS[dialect.name], headers, None)
     assert reply.status == 403
-    member = {"gpuai": "detail", "hoonify": "error"}[dialect.name]
+    member = "detail" if dialect.name == "gpuai" else "error"
     assert reply.body[member]

@@ -1,9 +1,11 @@
-"""One machine, whoever rented it: each dialect shows it under the same id, in its own words."""
+"""One machine, whoever rented it: each dialect shows it under the same id, in its own words; the shopper's shows those
+that it rented."""
 
 from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,9 @@ from tests.support.plane import Plane, pb
 
 GPUAI = {"gpu_type": "cpu", "gpu_count": 1, "tier": "on_demand"}
 HOONIFY = {"sku": "cpu", "gpus": 1}
+SHOPPER = {"offer_id": "local-cpu", "workload_type": "batch", "reservation_hours": 1}
+RENTALS = {"gpuai": "/v1/instances", "hoonify": "/v1/instances", "shopper": "/api/v1/sessions"}
+SHOPPER_WORDS = {pb.INSTANCE_STATE_RUNNING: "running", pb.INSTANCE_STATE_TERMINATED: "stopped"}
 
 WORDS = {
     pb.INSTANCE_STATE_RUNNING: {"gpuai": "running", "hoonify": "ready"},
@@ -44,12 +49,16 @@ def _rented(creator: str, plane: Plane, call: Callable[..., tuple[int, Any]]) ->
         status, operation = call("gpuai", "POST", "/v1/instances", GPUAI)
         assert status == 202
         return str(operation["resource_id"])
+    if creator == "shopper":
+        status, made = call("shopper", "POST", "/api/v1/sessions", SHOPPER | {"consumer_id": uuid.uuid4().hex})
+        assert status == 201, made
+        return str(made["session"]["id"])
     status, made = call("hoonify", "POST", "/v1/instances", HOONIFY)
     assert status == 201
     return str(made["id"])
 
 
-@pytest.mark.parametrize("creator", ["gpuplane", "gpuai", "hoonify"])
+@pytest.mark.parametrize("creator", ["gpuplane", "gpuai", "hoonify", "shopper"])
 def test_an_instance_of_one_is_seen_in_all(creator: str, plane: Plane, call: Callable[..., tuple[int, Any]]) -> None:
     id = _rented(creator, plane, call)
     for state in (pb.INSTANCE_STATE_RUNNING, pb.INSTANCE_STATE_TERMINATED):
@@ -59,6 +68,8 @@ def test_an_instance_of_one_is_seen_in_all(creator: str, plane: Plane, call: Cal
             assert (status, shown["id"], shown["status"]) == (200, id, word)
             listed = {one["id"]: one for one in call(name, "GET", "/v1/instances?limit=200")[1]["data"]}
             assert listed[id] == shown
+        status, session = call("shopper", "GET", f"/api/v1/sessions/{id}")
+        assert (status, session.get("status")) == ((200, SHOPPER_WORDS[state]) if creator == "shopper" else (404, None))
         if state == pb.INSTANCE_STATE_RUNNING:
             assert call("gpuai", "GET", f"/v1/instances/{id}")[1]["connection"]["port"] == row.connection.ssh_port
             ssh = call("hoonify", "GET", f"/v1/instances/{id}")[1]["endpoints"]["ssh"]
@@ -84,10 +95,10 @@ def _reaching(plane: Plane, id: str, state: int) -> Any:
     return row
 
 
-@pytest.mark.parametrize("creator", ["gpuai", "hoonify"])
+@pytest.mark.parametrize("creator", ["gpuai", "hoonify", "shopper"])
 def test_a_stranger_sees_nothing_of_it(creator: str, plane: Plane, call: Callable[..., tuple[int, Any]]) -> None:
     stranger = plane.new_account("a stranger of the dialects")
-    formats = {"gpuai": "gpuai_live", "hoonify": "hoon_sk_live"}
+    formats = {"gpuai": "gpuai_live", "hoonify": "hoon_sk_live", "shopper": "shopper_live"}
     id = _rented(creator, plane, call)
     for dialect in SPOKEN:
         scopes = ["instances:read", "instances:write"]
@@ -98,12 +109,10 @@ def test_a_stranger_sees_nothing_of_it(creator: str, plane: Plane, call: Callabl
         )
         way = ways(plane, dialect)[0]
         headers = {"Authorization": f"Bearer {made.secret}"}
-        assert way.call("GET", f"/v1/instances/{id}", headers, None).status == 404
-        assert way.call("GET", "/v1/instances", headers, None).body["data"] == []
-        end = (
-            ("POST", f"/v1/instances/{id}/terminate")
-            if dialect.name == "hoonify"
-            else ("DELETE", f"/v1/instances/{id}")
-        )
+        rentals = RENTALS[dialect.name]
+        assert way.call("GET", f"{rentals}/{id}", headers, None).status == 404
+        listed = way.call("GET", rentals, headers, None).body
+        assert listed["sessions" if dialect.name == "shopper" else "data"] == []
+        end = ("POST", f"{rentals}/{id}/terminate") if dialect.name == "hoonify" else ("DELETE", f"{rentals}/{id}")
         assert way.call(*end, headers, None).status == 404
     plane.terminate(id)

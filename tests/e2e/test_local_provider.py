@@ -29,11 +29,12 @@ from controlplane.ports.provider import (
     LaunchOutcome,
     Machine,
     MachineStatus,
+    ProviderError,
     Rejected,
     Stockout,
     TooDear,
 )
-from controlplane.sandbox import names, runtime
+from controlplane.sandbox import control, names, runtime
 from controlplane.sandbox.processes import start_ticks
 from tests.e2e.local_plane import (
     Plane,
@@ -181,6 +182,43 @@ async def test_keys(plane: Plane) -> None:
         assert looked.utilisation is not None
         assert looked.utilisation.ssh_sessions == 0
     assert (await plane.run(machine, "ls /root")).stdout == ""
+
+
+async def test_a_key_is_added_while_it_runs(plane: Plane) -> None:
+    provider = plane.provider()
+    machine = await plane.launch(provider)
+    key = asyncssh.generate_private_key("ssh-rsa", key_size=4096)
+    line = key.export_public_key("openssh").decode().strip()
+    with pytest.raises(asyncssh.PermissionDenied):
+        await replace(plane, key=key).run(machine, "true")
+    async with plane.connect(machine) as before:
+        await provider.add_key(machine.id, line)
+        await provider.add_key(machine.id, line)
+        assert (await replace(plane, key=key).run(machine, "id -un")).stdout == "root\n"
+        assert (await before.run("echo still")).stdout == "still\n"
+    assert (await plane.run(machine, "id -un")).stdout == "root\n"
+    for nonsense in ("ssh-rsa garbage", f"{line}\n{line}", ""):
+        with pytest.raises(ProviderError):
+            await provider.add_key(machine.id, nonsense)
+    with pytest.raises(ProviderError):
+        await provider.add_key(plane.label("unknown"), line)
+    next_life = plane.provider()
+    assert (await SshProber().probe(machine.ssh, plane.seed, 10)).ready  # type: ignore[arg-type]
+    assert (await replace(plane, key=key).run(await next_life.describe(machine.id), "id -un")).stdout == "root\n"
+    assert "a key was added" in await next_life.logs(machine.id, tail=20)
+
+
+async def test_an_agent_of_before_says_nothing_to_a_key(tmp_path: Path) -> None:
+    """Machines outlive upgrades: the former agent told how things stand and hung up."""
+
+    async def former(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'{"sessions": 2}\n')
+        writer.close()
+
+    path = tmp_path / "agent.sock"
+    async with await asyncio.start_unix_server(former, sock=control.listen(path)):
+        assert await control.ask_sessions(path, 5) == 2
+        assert not await control.add_key(path, "ssh-ed25519 AAAA", 5)
 
 
 async def test_nothing_of_the_host_from_inside(plane: Plane) -> None:

@@ -122,6 +122,9 @@ class History:
             await asyncio.sleep(rng.random() * 60)
             await self._insist(lambda core, me: operations.cancel(core, me, operation.id), rng)
         await asyncio.sleep(_lifetime_s(rng))
+        if rng.random() < 0.2:  # where the disk is kept, it waits for the end below
+            await self._insist(lambda core, me: instances.finish(core, me, operation.instance_id), rng)
+            await asyncio.sleep(rng.random() * 300)
         ended = await self._insist(lambda core, me: instances.terminate(
             core, me, operation.instance_id, force=rng.random() < 0.3,
             request=RequestKey("terminate", f"end-{number}", "same"),
@@ -139,7 +142,7 @@ class History:
             requirements=Requirements(gpus, providers=providers, tier=Tier.SPOT if spot else None),
             max_price_nano_per_hour=rng.choice((None, None, 1_500_000_000, 4_000_000_000)),
             ssh_public_keys=(CALLER_KEY,), max_duration_s=rng.choice((None, None, 1800, 5400)),
-            disk_gb=rng.choice((0, 40, 100)),
+            disk_gb=rng.choice((0, 40, 100)), preserve=providers == ("vastai",) and rng.random() < 0.4,
         )  # fmt: skip
 
     async def _insist(self, what: Callable[..., Coroutine[Any, Any, Any]], rng: random.Random) -> Any:

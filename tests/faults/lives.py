@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
+from urllib.parse import urlsplit
 
 from controlplane.adapters.bus.memory import MemoryBus
 from controlplane.adapters.prober import probe_public_key
@@ -26,6 +27,7 @@ from controlplane.ports.store import Get, UnitOfWork
 from controlplane.reconcile.inventory import recall_failures, refresh_offers, refresh_templates
 from controlplane.reconcile.loop import InstanceLoop, LoopTimes, release_held
 from controlplane.reconcile.sweep import Sweeper
+from controlplane.simulators.machines import Service
 from controlplane.simulators.marketplace import Marketplace
 from controlplane.usecases.core import Core, Policy
 from controlplane.usecases.offerbook import OfferBook
@@ -113,7 +115,25 @@ class SimulatedSsh:
 
     async def model_health(self, url: str, api_key: str, deadline_s: float) -> ProbeResult:
         """See `Prober`."""
-        return ProbeResult(False, reason="no model server")
+        service = await self._service(url)
+        if service is None or not service.model:
+            return ProbeResult(False, reason="no model server")
+        return ProbeResult(service.api_key == api_key, reason="" if service.api_key == api_key else "refused the key")
+
+    async def http_health(self, url: str, deadline_s: float) -> ProbeResult:
+        """See `Prober`."""
+        up = await self._service(url) is not None
+        return ProbeResult(up, reason="" if up else "the server is not reachable")
+
+    async def _service(self, url: str) -> Service | None:
+        """What is served there now."""
+        await self._gate()
+        await asyncio.sleep(0.2)
+        await self._gate()
+        where = urlsplit(url)
+        found = (market.who_answers(where.hostname or "", where.port or 0) for market in self._markets.values())
+        tenancy = next((one for one in found if one is not None and one.listening), None)
+        return tenancy.service if tenancy is not None else None
 
 
 def adapters(markets: Markets, clock: VirtualClock, gate: Gate, rng: random.Random) -> dict[str, Provider]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Iterable
 
 import pytest
 
@@ -15,81 +14,9 @@ from controlplane.domain.offer import Tier
 from controlplane.domain.operation import Operation, Outcome
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.state import State
-from controlplane.simulators.catalogue import model
-from controlplane.simulators.marketplace import Marketplace
-from controlplane.usecases import instances
-from controlplane.usecases.core import Core
-from controlplane.usecases.idempotency import RequestKey
-from tests.faults.lives import CALLER_KEY, InlineThreads, Lives
-from tests.faults.markets import SimulatorClock
-from tests.simulation.world import VirtualClock
+from tests.faults.stage import Stage
 
-T = TypeVar("T")
-PATIENCE_S = 600.0
 GPU = "RTX 4090"
-
-
-class Stage:
-    """A plane before well-behaved marketplaces."""
-
-    def __init__(self, offers: dict[str, int]) -> None:
-        self.loop = InlineThreads()
-        clock = SimulatorClock(VirtualClock(self.loop))
-        self.markets: dict[str, Marketplace[Any]] = {
-            name: model(name)(clock, seed=1, offers=count) for name, count in offers.items()
-        }
-        self.lives = Lives(1, self.markets, self.loop, lambda text: None)
-        self._created = 0
-
-    def play(self, scenario: Callable[[Stage], Awaitable[T]]) -> T:
-        """Run a scenario to its end."""
-
-        async def whole() -> T:
-            await self.lives.open_account()
-            await self.lives.boot()
-            await self.loaded()
-            return await scenario(self)
-
-        try:
-            return self.loop.run_until_complete(whole())
-        finally:
-            self.lives.close()
-
-    async def loaded(self) -> None:
-        """Every marketplace's offers are in the book."""
-        selling = {name for name, market in self.markets.items() if market.offers_json()}
-        async with asyncio.timeout(PATIENCE_S):
-            while {offer.provider for offer in self.core.offers} != selling:
-                await asyncio.sleep(1.0)
-
-    async def refreshed(self) -> None:
-        """Long enough for the book to learn of a change."""
-        await asyncio.sleep(150.0)
-
-    @property
-    def core(self) -> Core:
-        """The plane's."""
-        assert self.lives.life is not None
-        return self.lives.life.core
-
-    async def create(self, requirements: Requirements, cap: int | None = None) -> Operation:
-        """Accept a wish."""
-        self._created += 1
-        wish = instances.CreateInstance(
-            requirements=requirements, max_price_nano_per_hour=cap, ssh_public_keys=(CALLER_KEY,)
-        )
-        request = RequestKey("create", f"req-{self._created}", "same")
-        operation = await self.lives.call(lambda core, me: instances.create(core, me, wish, request))
-        assert isinstance(operation, Operation)
-        return operation
-
-    async def done(self, operation: Operation) -> tuple[Operation, Instance]:
-        """The operation once it has ended, and its instance."""
-        until = self.loop.virtual + PATIENCE_S
-        while not self.lives.disk.table(Operation)[operation.id].done:
-            assert self.loop.virtual < until, self.lives.disk.table(Operation)[operation.id]
-            await asyncio.sleep(0.5)
-        return self.lives.disk.table(Operation)[operation.id], self.lives.disk.table(Instance)[operation.instance_id]
 
 
 def test_the_ten_cheapest_are_gone_and_the_eleventh_runs() -> None:

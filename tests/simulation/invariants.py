@@ -115,7 +115,7 @@ def ledgers_equal_events(disk: MemoryDisk, markets: list[Market], accepted: list
         row = disk.table(Instance)[id]
         run_at = micros(message.run_time) if message.HasField("run_time") else None
         end_at = micros(message.end_time) if message.HasField("end_time") else 0
-        owed = charge(row.billing, row.price_nano_per_hour, run_at, end_at) if run_at is not None else 0
+        owed = charge(row.billing, row.price_nano_per_hour, run_at, end_at, row.kept) if run_at is not None else 0
         posted = sum(entry.amount_nano for entry in charges[id])
         if owed != posted:
             yield f"instance {id} owes {owed} by its events and was charged {posted}"

@@ -112,6 +112,7 @@ class SimMachine:
     gone_at: int | None = None
     doomed_at: int | None = None  # lost or preempted by itself
     idle_from: int | None = None
+    keys: list[str] = field(default_factory=list)  # added since its creation
 
 
 @dataclass
@@ -224,6 +225,7 @@ class SimProvider(Provider):
             start_deadline_s=60.0,
             concurrency=8,
             utilisation=True,
+            add_keys=True,
         )
 
     async def _travel(self, most: float = 0.4) -> None:
@@ -316,6 +318,14 @@ class SimProvider(Provider):
             return Machine(machine_id, "", MachineStatus.GONE)
         return self._view(machine)
 
+    async def add_key(self, machine_id: str, line: str) -> None:
+        await self._call()
+        machine = self._market.machines.get(machine_id)
+        if machine is None or machine.gone_at is not None:
+            raise ProviderError("no such machine")
+        if line not in machine.keys:
+            machine.keys.append(line)
+
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         await self._call()
         machine = self._market.machines.get(machine_id)
@@ -348,6 +358,9 @@ class SimProber:
         return ProbeResult(True, host_key="ssh-ed25519 host")
 
     async def model_health(self, url: str, api_key: str, deadline_s: float) -> ProbeResult:
+        return ProbeResult(True)
+
+    async def http_health(self, url: str, deadline_s: float) -> ProbeResult:
         return ProbeResult(True)
 
 

@@ -245,9 +245,10 @@ class TestConfidence:
         dead, beside = offer("a-1", vendor_host="h1"), offer("a-2", 2, vendor_host="h1")
         book = book_of(dead, beside)
         book.remember(failed(dead))
-        ranking = book.ranked(ANY, "USD", START)
-        assert [c.offer.id for c in ranking.candidates] == ["a-2"]
-        assert [(s.reason, s.count, s.offer_id) for s in ranking.skipped] == [("resting", 1, "a-1")]
+        assert book.resting(dead, START) == "stockout a moment ago, rests until 00:01:00 UTC"
+        assert book.resting(beside, START) == ""
+        assert [c.offer.id for c in book.ranked(ANY, "USD", START).candidates] == ["a-2"]
+        assert book.resting(dead, START + MINUTE) == ""
         assert book.ranked(ANY, "USD", START + MINUTE).total == 2
         book.remember(failed(dead, Outcome.UNUSABLE))
         ranking = book.ranked(ANY, "USD", START)
@@ -260,7 +261,7 @@ class TestConfidence:
         later = START + 180 * MINUTE
         book.update("a", (one,), later)
         assert book.confidence(one, later) == 1.0
-        assert book.ranked(ANY, "USD", START).skipped == (), "the record is gone"
+        assert book.resting(one, START) == "", "the record is gone"
 
 
 class TestTemplates:

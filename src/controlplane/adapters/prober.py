@@ -19,6 +19,7 @@ PROBE_COMMAND = "gpuplane-probe"  # a machine that restricts the key runs its ow
 REFUSED = "SSH refused the probe key"
 ANOTHER_KEY = "SSH presented another host key than the one on record"
 _ANSWER_LIMIT = 1 << 20
+_HEALTH_PATHS = ("/health", "/")
 
 
 def probe_public_key(seed: bytes) -> str:
@@ -54,6 +55,11 @@ class SshProber:
         asked = (f"{url}/api/status", f"token {token}", deadline_s, "Jupyter server")
         reason, permanent, _ = await asyncio.to_thread(_get, *asked)
         return ProbeResult(not reason, "", reason, permanent)
+
+    async def http_health(self, url: str, deadline_s: float) -> ProbeResult:
+        """See `Prober.http_health`."""
+        reason = await asyncio.to_thread(_get_health, url.rstrip("/"), deadline_s)
+        return ProbeResult(not reason, "", reason)
 
 
 class _Meeting(asyncssh.SSHClient):
@@ -104,24 +110,46 @@ def _get_models(url: str, api_key: str, deadline_s: float) -> tuple[str, bool]:
     return (reason, permanent) if reason else _judge_models(body)
 
 
+def _get_health(url: str, deadline_s: float) -> str:
+    """Why the server is not up. One that forbids or moves `/health` is asked for `/`; a failure of its own there means
+    that it is still coming up."""
+    what = "server"
+    for path in _HEALTH_PATHS:
+        failure, status, _ = _exchange(f"{url}{path}", "", deadline_s / len(_HEALTH_PATHS), what, 0)
+        if failure:
+            return failure
+        if 200 <= status < 300 or status == 404:
+            return ""
+        if status >= 500:
+            break
+    return f"the {what} answered {status}"
+
+
 def _get(url: str, authorization: str, deadline_s: float, what: str) -> tuple[str, bool, bytes]:
     """Why not, whether that is final, and the body of a 200."""
+    failure, status, body = _exchange(url, authorization, deadline_s, what, _ANSWER_LIMIT)
+    if failure:
+        return failure, False, b""
+    if status in (401, 403):
+        return f"the {what} refused the key ({status})", True, b""
+    if status != 200:
+        return f"the {what} answered {status}", False, b""
+    return "", False, body
+
+
+def _exchange(url: str, authorization: str, deadline_s: float, what: str, most: int) -> tuple[str, int, bytes]:
+    """Why there is no answer; or its status, and so much of its body."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=deadline_s)
     try:
         connection.request("GET", parts.path, headers={"Authorization": authorization} if authorization else {})
         answer = connection.getresponse()
-        body = answer.read(_ANSWER_LIMIT)
+        return "", answer.status, answer.read(most)
     except (OSError, http.client.HTTPException) as error:
-        return f"the {what} is not reachable: {_words(error)}", False, b""
+        return f"the {what} is not reachable: {_words(error)}", 0, b""
     finally:
         connection.close()
-    if answer.status in (401, 403):
-        return f"the {what} refused the key ({answer.status})", True, b""
-    if answer.status != 200:
-        return f"the {what} answered {answer.status}", False, b""
-    return "", False, body
 
 
 def _judge_models(body: bytes) -> tuple[str, bool]:

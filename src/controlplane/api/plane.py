@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from controlplane.api.vitals import NoVitals, Vitals
 from controlplane.domain.errors import NotFound
 from controlplane.domain.key_format import CANONICAL_KEYS, KeyFormat
 from controlplane.domain.principal import Principal, Scope
@@ -27,6 +28,7 @@ class Plane:
     hub: EventHub
     authenticator: KeyAuthenticator
     key_formats: tuple[KeyFormat, ...] = (CANONICAL_KEYS,)  # of all dialects that are served
+    vitals: Vitals = NoVitals()  # noqa: RUF009 without state
     options: Mapping[str, Any] = field(default_factory=dict)  # settings of dialects: those named `<dialect>_...`
 
 

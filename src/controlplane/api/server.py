@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from controlplane import logs
 from controlplane.api.interceptors.auth import Authenticator
+from controlplane.api.interceptors.keyless import KeylessCallers
 from controlplane.api.interceptors.limits import KeyLimits, Limits
 from controlplane.api.interceptors.pipeline import MAX_MESSAGE_BYTES, Pipeline
 from controlplane.api.methods import Method, methods_of
@@ -94,6 +95,7 @@ def build_server(
     scopes: Mapping[str, str],
     limits: KeyLimits | None = None,
     dialects: Iterable[Dialect] = (),
+    keyless: Mapping[str, KeylessCallers] | None = None,
     metrics: Metrics | None = None,
     addresses: Iterable[str] = (),
     interceptors: Sequence[Any] = (),
@@ -108,6 +110,7 @@ def build_server(
         metrics=metrics or Metrics(),
         renderers={dialect.name: dialect.render_error for dialect in dialects if dialect.render_error},
         dialects={service: dialect for dialect in dialects for service in dialect.services},
+        keyless=keyless or {},
         stopping=stopping,
         log=logs.get("api"),
     )

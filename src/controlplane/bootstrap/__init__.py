@@ -52,8 +52,8 @@ def migrate(settings: Settings) -> str:
 
 def render_envoy(settings: Settings) -> str:
     """The Envoy configuration that `up` would run, for those who run their own."""
-    from controlplane.bootstrap.dialects import DIALECTS
+    from controlplane.bootstrap.dialects import served
     from controlplane.bootstrap.plane import edge_config
     from controlplane.edge.render import render
 
-    return render(edge_config(settings, settings.state.resolve() / "run"), DIALECTS)
+    return render(edge_config(settings, settings.state.resolve() / "run"), served(settings))

@@ -13,9 +13,9 @@ from pathlib import Path
 from controlplane import logs, resources
 from controlplane.adapters.bus.memory import MemoryBus
 from controlplane.adapters.store.schema import database_path
-from controlplane.bootstrap.dialects import DIALECTS, first_key_formats
+from controlplane.bootstrap.dialects import DIALECTS, first_key_formats, own_binds, served
 from controlplane.bootstrap.replica import Replica, holder_name, holder_prefix, package_version
-from controlplane.bootstrap.stores import first_account, is_current, migrate_store, open_store
+from controlplane.bootstrap.stores import check_account, first_account, is_current, migrate_store, open_store
 from controlplane.dialect import CANONICAL
 from controlplane.domain.errors import PlaneError
 from controlplane.edge.descriptors import strip_comments
@@ -73,6 +73,7 @@ async def _prepare(settings: Settings, folder: StateFolder) -> None:
     try:
         await store.check()  # a database that takes no writes is said now, not by the first caller
         await first_account(store, folder, first_key_formats())
+        await check_account(store, settings.shopper_account, "shopper_account")
         await release_held(store, holder_prefix(folder.host_id()))
     finally:
         await store.close()
@@ -125,6 +126,7 @@ def edge_config(settings: Settings, runtime: Path) -> EdgeConfig:
     return EdgeConfig(
         upstreams=tuple(socket_of(runtime, index) for index in range(settings.processes)),
         bind=settings.bind,
+        own_binds=own_binds(settings),
         port=settings.port,
         tls=tls,
         cors_origins=settings.cors_origins,
@@ -148,7 +150,8 @@ class Plane:
         self._runtime = runtime
         # Envoy keeps the image in memory once per route: without comments it takes 100 MB less.
         image = strip_comments(resources.DESCRIPTORS, runtime / "gpuplane.binpb")
-        self._edge = EnvoySupervisor(replace(edge_config(settings, runtime), descriptors=image), DIALECTS, runtime)
+        config = replace(edge_config(settings, runtime), descriptors=image)
+        self._edge = EnvoySupervisor(config, served(settings), runtime)
         self._replica: Replica | None = None
         self._workers: list[Worker] = []
 

@@ -24,7 +24,10 @@ Factory = Callable[[str], Provider]
 def _vastai(settings: Settings, meter: Meter) -> Factory:
     def make(secret: str) -> Provider:
         disk_gb = Policy().default_disk_gb  # offers show what a machine with the disk of a plain wish will cost
-        vast = VastaiSettings(api_key=secret, url=settings.vastai_url, spot=settings.vastai_spot, disk_gb=disk_gb)
+        vast = VastaiSettings(
+            api_key=secret, url=settings.vastai_url, spot=settings.vastai_spot, disk_gb=disk_gb,
+            model_image=settings.vastai_model_image,
+        )  # fmt: skip
         return VastaiProvider(vast, SystemClock(), meter)
 
     return make

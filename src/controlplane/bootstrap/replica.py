@@ -13,6 +13,7 @@ from typing import Any
 
 from controlplane import logs, tracing
 from controlplane.adapters.bus.memory import MemoryBus
+from controlplane.adapters.key_pairs import RsaKeyPairs
 from controlplane.adapters.outbound import AddressGuard
 from controlplane.adapters.prober import SshProber
 from controlplane.adapters.secrets import MasterKeySecrets
@@ -25,7 +26,7 @@ from controlplane.api.canonical import canonical_services
 from controlplane.api.interceptors.limits import KeyLimits, Limits
 from controlplane.api.scopes import canonical_scopes
 from controlplane.api.server import build_server
-from controlplane.bootstrap.dialects import DIALECTS, key_formats, webhook_formats
+from controlplane.bootstrap.dialects import DIALECTS, key_formats, keyless_callers, served, webhook_formats
 from controlplane.bootstrap.providers import factories, providers
 from controlplane.bootstrap.stores import open_store, settle_deployment
 from controlplane.domain.account import hash_secret
@@ -39,7 +40,7 @@ from controlplane.reconcile.inventory import recall_failures, refresh_offers, re
 from controlplane.reconcile.loop import InstanceLoop
 from controlplane.reconcile.replicas import Roster
 from controlplane.reconcile.sweep import Sweeper, expire_deliveries, expire_records
-from controlplane.settings import Settings
+from controlplane.settings import Settings, is_loopback
 from controlplane.state_folder import StateFolder
 from controlplane.usecases.core import Core, Policy
 from controlplane.usecases.hub import EventHub
@@ -117,12 +118,13 @@ class Replica:
         secrets = MasterKeySecrets(folder.master_key())
         made = factories(settings, metrics)
         self._providers = providers(settings, folder, host_id, made)
+        self._key_pairs = RsaKeyPairs(settings.shopper_key_stock)
         guard, formats = AddressGuard(settings.webhook_allow_private), webhook_formats()
         self._core = Core(
             store=store, clock=SystemClock(), ids=SystemIds(), bus=bus, secrets=secrets,
             ssh_keys=AsyncsshKeyParser(), prober=SshProber(), providers=self._providers, offers=OfferBook(),
             policy=_policy(settings), deployment_id=deployment_id, host_id=host_id, meter=metrics, urls=guard,
-            credentials=CredentialBook(made),
+            credentials=CredentialBook(made), key_pairs=self._key_pairs,
             webhook_events={name: form.event_types for name, form in formats.items()},
         )  # fmt: skip
         authenticator = KeyAuthenticator(store, self._core.clock, hash_secret(folder.operator_key()), key_formats())
@@ -141,19 +143,21 @@ class Replica:
         self._limits = KeyLimits(Limits(settings.rate_limit, settings.rate_burst, settings.streams_per_key))
         self._roster = Roster(self._core, holder, self._limits.share_among)
         api = ApiPlane(
-            self._core, self._hub.tokens, self._hub, authenticator, key_formats(), options=_options(settings)
+            self._core, self._hub.tokens, self._hub, authenticator, key_formats(), self._vitals, _options(settings)
         )
-        loopback = settings.bind.startswith("127.") or settings.bind == "::1"
+        loopback = is_loopback(settings.bind)
         # gRPC removes its socket when it stops, whoever listens there by then: a life that ends late would take its
         # successor's away. So each listens under a name of its own, and moves that to where the edge looks.
         self._socket, self._bound = socket, socket.with_suffix(f".{os.getpid()}")
-        dialect_services = [made for dialect in DIALECTS if dialect.servicers for made in dialect.servicers(api)]
+        dialects = served(settings)
+        dialect_services = [made for dialect in dialects if dialect.servicers for made in dialect.servicers(api)]
         scopes = dict(canonical_scopes(public_metrics=loopback))
-        for dialect in DIALECTS:
+        for dialect in dialects:
             scopes |= dialect.scopes
         self._server = build_server(
             [*canonical_services(api, self._vitals, metrics, package_version()), *dialect_services], authenticator,
-            scopes=scopes, limits=self._limits, dialects=DIALECTS,
+            scopes=scopes, limits=self._limits, dialects=dialects,
+            keyless=keyless_callers(dialects, settings.shopper_account or folder.first_account()),
             metrics=metrics, addresses=[f"unix:{self._bound}"],
             interceptors=tracing.interceptors(settings.otel_endpoint, package_version()),
         )  # fmt: skip
@@ -185,6 +189,7 @@ class Replica:
         for name, loop in self._keeper.loops.items():
             self._run(loop, name)
         self._run(partial(recall_failures, core), "failures")
+        self._run(self._key_pairs.run, "key-pairs")
         if self._index == 0:
             self._run(lambda: expire_records(core, settings.retention, settings.retention_events, 60.0), "retention")
             self._run(lambda: expire_deliveries(core, settings.retention_deliveries, 60.0), "webhook-retention")

@@ -119,6 +119,12 @@ async def first_account(store: Store, folder: StateFolder, formats: Sequence[Key
         await store.run(UnitOfWork(ALL, [Get(Account, account_id)], decide))
 
 
+async def check_account(store: Store, id: str, setting: str) -> None:
+    """Raise StartError where a setting names an account that does not exist."""
+    if id and await store.get(ALL, Account, id) is None:
+        raise StartError(f"{setting} must be the id of an account, or empty; got {id!r}")
+
+
 async def _oldest_account(store: Store) -> str:
     oldest = before = ""
     while page := await store.select(ALL, Account, {}, before, 1000):

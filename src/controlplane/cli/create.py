@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--disk", type=click.IntRange(min=1), metavar="GB", help="Disk.")
 @click.option("--image", default="", help="Image, where the provider runs images.")
 @click.option("--model", default="", help="Serve this model by an OpenAI-compatible API.")
+@click.option("--quantization", default="", help="Of the model's weights, e.g. awq; where the provider can.")
 @click.option("--env", type=PAIR, multiple=True, help="Environment variable of the machine. Repeatable.")
 @click.option("--template", default="", metavar="ID", help="Template of the provider to start from.")
 @click.option("--on-start", type=click.File(), metavar="FILE", help="Shell script to run once at the machine's start.")
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--for", "reservation", type=DURATION, help="End the machine after this long, e.g. 2h.")
 @click.option("--max-duration", type=DURATION, help="Limit past which no extension goes.")
 @click.option("--idle", type=DURATION, help="End the machine after this long without use, e.g. 30m.")
+@click.option("--keep-disk", is_flag=True, help="What ends by itself is stopped and its disk kept, until `terminate`.")
 @click.option("--machines", type=click.IntRange(1, 100), help="So many machines of the kind.")
 @click.option("--at-least", type=click.IntRange(1, 100), help="With --machines: rent none if fewer can be had.")
 @click.option("--request-id", default="", help="Repeating with the same id rents nothing more.")
@@ -123,6 +125,7 @@ def build_request(client: Client, wish: dict[str, Any]) -> Any:
         disk_gb=wish["disk"] or 0,
         launch_mode=LAUNCH_MODE_MODEL if wish["model"] else LAUNCH_MODE_SSH,
         model=wish["model"],
+        quantization=wish["quantization"],
         env=dict(wish["env"]),
         template_id=wish["template"],
         on_start=wish["on_start"].read() if wish["on_start"] else "",
@@ -131,6 +134,7 @@ def build_request(client: Client, wish: dict[str, Any]) -> Any:
         reservation=wish["reservation"],
         max_duration=wish["max_duration"],
         idle_timeout=wish["idle"],
+        preserve_disk=wish["keep_disk"],
     )
     if wish["offer"]:
         request.offer_id = wish["offer"]

@@ -90,8 +90,8 @@ def api() -> None:
 @click.option("--account", default="", metavar="ID", help="For this account; needs the operator key.")
 @click.option(
     "--format", "key_format", default="",
-    help="gp_live, gpuai_live, hoon_sk_live, hoon_sk_test or hoon_pk_live: decides the API that the key opens. "
-    "An API's name (gpuai, hoonify) means its first.  [default: gp_live]",
+    help="gp_live, gpuai_live, hoon_sk_live, hoon_sk_test, hoon_pk_live or shopper_live: decides the API that the key "
+    "opens. An API's name (gpuai, hoonify, shopper) means its first.  [default: gp_live]",
 )  # fmt: skip
 def create_api(name: str, scopes: tuple[str, ...], expires: Any, account: str, key_format: str) -> None:
     """Make an API key. Its secret is shown now and never again."""

@@ -85,8 +85,9 @@ def ready_lines(instance: Instance) -> None:
     what = gpu(instance.gpu_type, instance.gpu_count) + (", simulated" if instance.simulated else "")
     click.echo(f"{instance.id}{name} is {state_of(instance)}: {what}, {format_hourly(instance.price_per_hour)}")
     if instance.state == INSTANCE_STATE_RUNNING:
-        click.echo(f"  log in:     gpuplane instances ssh {instance.name or instance.id}")
-        click.echo(f"  plain ssh:  {instance.connection.ssh_command}")
+        if instance.connection.ssh_host:
+            click.echo(f"  log in:     gpuplane instances ssh {instance.name or instance.id}")
+            click.echo(f"  plain ssh:  {instance.connection.ssh_command}")
         if instance.connection.model_url:
             click.echo(f"  model:      {instance.connection.model_url}")
             click.echo(f"  its key:    gpuplane instances connection {instance.name or instance.id}")

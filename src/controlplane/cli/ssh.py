@@ -41,6 +41,9 @@ def ssh(id: str, command: tuple[str, ...], identity: str | None) -> None:
         raise Failure("there is no ssh on this host; install openssh-client")
     with connect() as client:
         connection = client.instances.GetConnection(GetConnectionRequest(id=instance_id(client, id)))
+    if not connection.ssh_host:
+        where = f"; what it serves is at {connection.model_url}" if connection.model_url else ""
+        raise Failure(f"the machine has no SSH{where}")
     with tempfile.TemporaryDirectory(prefix="gpuplane-ssh-") as folder:
         known_hosts = Path(folder, "known_hosts")
         known_hosts.write_text(known_hosts_line(connection))

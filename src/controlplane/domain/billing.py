@@ -31,15 +31,27 @@ class BillingPolicy:
     prepaid_percent: float = 100.0
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A machine that is stopped while its disk is kept: since when (microseconds), and what that costs by the hour."""
+
+    at: int
+    nano_per_hour: int
+
+
 def cost(price_nano_per_hour: int, start: int, until: int) -> int:
     """Price times time in nano-units, rounded up to the next nano-unit. Times are microseconds."""
     return -(-price_nano_per_hour * max(0, until - start) // HOUR)
 
 
-def charge(policy: BillingPolicy, price_nano_per_hour: int, run_at: int | None, until: int) -> int:
+def charge(
+    policy: BillingPolicy, price_nano_per_hour: int, run_at: int | None, until: int, kept: Kept | None = None
+) -> int:
     """The cumulative charge of an instance that began to run at `run_at`; 0 for one that never ran."""
     if run_at is None:
         return 0
+    if kept is not None and until > kept.at:
+        return charge(policy, price_nano_per_hour, run_at, kept.at) + cost(kept.nano_per_hour, kept.at, until)
     prepaid_until = run_at + (policy.prepaid_s * SECOND if policy.kind is BillingKind.PREPAID else 0)
     prepaid = reservation(policy, price_nano_per_hour)
     return prepaid + cost(price_nano_per_hour, prepaid_until, max(until, run_at + policy.minimum_s * SECOND))

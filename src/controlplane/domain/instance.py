@@ -9,18 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from controlplane.domain.billing import BillingKind, BillingPolicy
+from controlplane.domain.billing import BillingKind, BillingPolicy, Kept
 from controlplane.domain.metering import ProviderMeter
 from controlplane.domain.offer import Offer
 from controlplane.domain.records import replace
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.state import LIVE, TERMINAL, State, check_transition
 
+BUDGET_EXHAUSTED = "BUDGET_EXHAUSTED"
+"""The reason of an end for want of money."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the caller asked for; never changes. Exactly one of `offer_id` and `requirements` is set, neither for a
-    machine that was adopted."""
+    """What the caller asked for; never changes, but for SSH keys that are added later. Exactly one of `offer_id` and
+    `requirements` is set, neither for a machine that was adopted."""
 
     offer_id: str = ""
     requirements: Requirements | None = None
@@ -30,11 +33,13 @@ class Wish:
     disk_gb: int = 0
     mode: str = "ssh"  # ports.provider.LaunchMode; `jupyter` where the provider can, else `ssh`
     model: str = ""
+    quantization: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     template: str = ""
     on_start: str = ""
     ports: tuple[int, ...] = ()
     max_retries: int = 0  # how often a machine that did not become usable is replaced
+    preserve: bool = False  # what ends by itself, or is finished, is stopped and its disk kept
 
 
 @dataclass(frozen=True)  # without slots, for the sake of domain.records.replace
@@ -102,6 +107,7 @@ class Instance:
     stop_at: int | None = None
     stop_force: bool = False
     terminate_operation_id: str = ""
+    kept: Kept | None = None  # its machine was stopped, and its disk is kept until somebody wants it gone
     # What was posted to the two ledgers, and what budgets hold.
     charged_nano: int = 0
     charged_until: int | None = None
@@ -122,6 +128,15 @@ class Instance:
     def ending(self) -> bool:
         """Somebody or something asked for its end."""
         return self.stop_at is not None
+
+    @property
+    def keeps_disk(self) -> bool:
+        """Whether its end, as it is asked for now, leaves the disk: not if somebody wants the machine gone, or there is
+        no money left for it."""
+        return (
+            self.wish.preserve and self.run_at is not None and not self.stop_force
+            and not self.terminate_operation_id and self.stop_reason != BUDGET_EXHAUSTED
+        )  # fmt: skip
 
     @property
     def settled(self) -> bool:
@@ -211,6 +226,20 @@ class Instance:
         return replace(
             self, machine_id=machine_id, machine_at=at, meter=meter, missing_since=None, price_nano_per_hour=price
         )
+
+    def stopped_and_kept(self, nano_per_hour: int, now: int) -> Instance:
+        """With its machine at rest, as was asked for: the wish to end is met, and the next one ends it for good. A
+        machine that had to be stopped again costs no more for it."""
+        row = self.to(State.STOPPED, now, self.stop_reason, f"{self.stop_message}; its disk is kept")
+        return replace(
+            row, stop_at=None, stop_reason="", stop_message="", idle_since=None,
+            kept=self.kept or Kept(now, nano_per_hour),
+        )  # fmt: skip
+
+    def with_key(self, line: str, now: int) -> Instance:
+        """With one more SSH key in its wish, for this machine and any that takes its place."""
+        keys = tuple(dict.fromkeys((*self.wish.ssh_public_keys, line)))
+        return replace(self, wish=replace(self.wish, ssh_public_keys=keys), updated_at=now)
 
     def ask_to_end(self, reason: str, message: str, now: int, *, force: bool = False) -> Instance:
         """With the wish to end recorded; the first reason stays, force adds up."""

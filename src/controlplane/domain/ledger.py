@@ -32,3 +32,9 @@ class LedgerEntry:
     gpu_count: int
     posted_at: int
     description: str = ""
+    storage: bool = False  # for a machine at rest whose disk is kept: it counts as money, not as machine time
+
+    @property
+    def machine_us(self) -> int:
+        """For how long a machine was at the account's disposal, in microseconds."""
+        return 0 if self.storage else self.end_at - self.start_at

@@ -28,6 +28,7 @@ class Requirements:
     min_gpu_count: int = 0
     min_confidence: float = 0.0  # that the offer can still be had
     preferred_regions: tuple[str, ...] = ()  # tried in this order, before price; any other region comes last
+    preferred_offer: str = ""  # tried before all others, if it meets the rest
 
     def to_rent(self) -> Requirements:
         """As a purchase reads them: a machine that may be taken back is lent only to those who ask for one."""

@@ -26,9 +26,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.ALLOCATING: frozenset({State.STARTING, State.STOPPING, State.TERMINATED, State.FAILED}),
     # A machine that does not become usable is returned, and another offer tried.
     State.STARTING: frozenset({State.RUNNING, State.ALLOCATING, State.STOPPING, State.FAILED}),
+    # What ends may be wished to keep its disk: STOPPING leads to STOPPED then, and from there to the end.
     State.RUNNING: frozenset({State.STOPPING, State.STOPPED, State.FAILED}),
     State.STOPPED: frozenset({State.RUNNING, State.STOPPING, State.FAILED}),
-    State.STOPPING: frozenset({State.TERMINATED}),
+    State.STOPPING: frozenset({State.TERMINATED, State.STOPPED}),
     State.TERMINATED: frozenset(),
     State.FAILED: frozenset(),
 }

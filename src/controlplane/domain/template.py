@@ -22,7 +22,8 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One template. `id` is the provider's; `env` what it sets unless the caller sets it."""
+    """One template. `id` is the provider's; `env` what it sets unless the caller sets it; `vendor` what else the
+    provider says of it, in its own words, for those who speak its language."""
 
     id: str
     provider: str
@@ -37,6 +38,7 @@ class Template:
     disk_gb: int = 0  # recommended
     created_at: int | None = None
     constraints: tuple[Constraint, ...] = ()
+    vendor: Mapping[str, Scalar] = field(default_factory=dict)
 
     def unmet_by(self, offer: Offer) -> str:
         """Why a machine of this offer could not run the template, in a few words; empty when it can."""

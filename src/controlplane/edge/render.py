@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
@@ -33,6 +33,7 @@ class EdgeConfig:
 
     upstreams: tuple[Path, ...]  # unix socket of every gRPC server process
     bind: str = "127.0.0.1"
+    own_binds: Mapping[str, str] = field(default_factory=dict)  # of dialects whose port listens elsewhere, by name
     port: int = 8080  # 0: free ports, for this and for the dialects' own
     tls: Tls | None = None
     cors_origins: tuple[str, ...] = ()  # `https://app.example.com`, or `*`; none: no browser of another origin
@@ -44,6 +45,10 @@ class EdgeConfig:
     descriptors: Path = resources.DESCRIPTORS
     shim: Path = resources.ENVOY_SHIM
 
+    def bind_of(self, dialect: str) -> str:
+        """The address on which a dialect's port listens."""
+        return self.own_binds.get(dialect, self.bind)
+
 
 def render(config: EdgeConfig, dialects: Sequence[Dialect], ports: Mapping[str, int] | None = None) -> str:
     """Envoy's configuration as YAML. `ports` fixes ports by dialect name, over what `config.port` says."""
@@ -54,7 +59,7 @@ def render(config: EdgeConfig, dialects: Sequence[Dialect], ports: Mapping[str, 
     template = environment.from_string(resources.ENVOY_TEMPLATE.read_text())
     return template.render(
         config=config,
-        bind=_ip(config.bind),
+        binds={listener.name: _ip(config.bind_of(listener.name)) for listener in found},
         dialects=dialects,
         listeners=found,
         ports={listener.name: _port(config, listener) for listener in found} | dict(ports or {}),

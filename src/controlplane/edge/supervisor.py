@@ -11,7 +11,7 @@ import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -40,10 +40,11 @@ class Addresses:
     scheme: str
     host: str
     ports: Mapping[str, int]
+    own_hosts: Mapping[str, str] = field(default_factory=dict)  # of dialects that answer elsewhere, by name
 
     def target(self, dialect: str) -> str:
         """host:port that a client on this host can dial, also when the edge is bound to every address."""
-        ip = ipaddress.ip_address(self.host)
+        ip = ipaddress.ip_address(self.own_hosts.get(dialect, self.host))
         if ip.is_unspecified:
             ip = ipaddress.ip_address("127.0.0.1" if ip.version == 4 else "::1")
         host = f"[{ip}]" if ip.version == 6 else str(ip)
@@ -90,7 +91,7 @@ class EnvoySupervisor:
             raise
         self._keeper = asyncio.create_task(self._keep_running(), name="envoy-keeper")
         log.info("edge open", ports=ports, pid=self.pid)
-        return Addresses("https" if self._config.tls else "http", self._config.bind, ports)
+        return Addresses("https" if self._config.tls else "http", self._config.bind, ports, self._config.own_binds)
 
     async def healthy(self) -> bool:
         """Whether Envoy runs and serves."""

@@ -40,3 +40,8 @@ class Prober(Protocol):
     async def model_health(self, url: str, api_key: str, deadline_s: float) -> ProbeResult:
         """Ask the OpenAI-compatible server at `url` (ending in /v1) for its models."""
         ...
+
+    async def http_health(self, url: str, deadline_s: float) -> ProbeResult:
+        """Ask whatever HTTP server is at `url` (its root) for `/health`, or for `/` where that is forbidden or moved: a
+        2xx says that it serves, and so does a 404, for which somebody has to be there."""
+        ...

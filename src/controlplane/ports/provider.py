@@ -33,7 +33,7 @@ class LaunchMode(StrEnum):
     """What the machine runs beside its SSH server."""
 
     SSH = "ssh"
-    MODEL = "model"  # an OpenAI-compatible model server
+    MODEL = "model"  # a server of a model, or whatever an image's own entrypoint serves; not everywhere beside SSH
     JUPYTER = "jupyter"  # a Jupyter server
 
 
@@ -66,9 +66,10 @@ class LaunchSpec:
     image: str = ""
     template: str = ""  # the provider's own template; `image` and the rest override what it says
     on_start: str = ""  # shell command to run once at the machine's start
-    ports: tuple[int, ...] = ()  # TCP ports to open to the world, beside SSH
-    model: str = ""  # MODEL: what the server loads and serves
-    model_api_key: str = ""  # MODEL: the bearer the server requires
+    ports: tuple[int, ...] = ()  # TCP ports to open to the world, beside SSH; MODEL: the first is the server's
+    model: str = ""  # MODEL: what the server loads and serves; empty: the image serves something of its own
+    model_api_key: str = ""  # MODEL: the bearer the server requires; empty without a model
+    quantization: str = ""  # MODEL: how the model's weights are quantized, in the server's word
     jupyter_token: str = ""  # JUPYTER: the token the server requires
     env: Mapping[str, str] = field(default_factory=dict)
     max_price_nano_per_hour: int | None = None
@@ -191,9 +192,9 @@ class Machine:
     id: str
     label: str
     status: MachineStatus
-    ssh: SshEndpoint | None = None
+    ssh: SshEndpoint | None = None  # None: not known yet, or the machine has none and only serves
     ssh_also: tuple[SshEndpoint, ...] = ()  # other ways in (a proxy); whichever answers is used
-    model_url: str = ""  # MODEL: base URL of the OpenAI-compatible API, ending in /v1
+    model_url: str = ""  # MODEL, once known: base URL of the OpenAI-compatible API, ending in /v1
     jupyter_url: str = ""  # JUPYTER: base URL of the Jupyter server
     message: str = ""
     price_nano_per_hour: int | None = None
@@ -231,7 +232,7 @@ class Capabilities:
 
     logs: bool = False
     templates: bool = False
-    stop_start: bool = False
+    stop: bool = False  # stops machines and keeps their disks
     utilisation: bool = False
     jupyter: bool = False  # understands LaunchMode.JUPYTER
     launch_timeout_s: float = 90.0  # the longest launch() may take
@@ -243,6 +244,7 @@ class Capabilities:
     start_deadline_s: float = 900.0  # from Created to usable
     concurrency: int = 16  # launches and destroys under way at once
     spot: bool = False  # lends machines that it may take back
+    add_keys: bool = False  # lets further keys into a machine that it has made
     extend: bool = False  # takes money in advance: `extend` must be called before `paid_until`
     destroy_is_end: bool = False  # a destroy that arrives ends the bill at once
     key_install_s: float = 0.0  # how long after SSH answers the keys may still be refused
@@ -300,6 +302,16 @@ class Provider(Protocol):
         Returns at once: PENDING until the provider confirms that nothing is left. Uses a turn that `admit` gave.
         """
         ...
+
+    async def stop(self, machine_id: str) -> None:
+        """Stop a machine; its disk is kept and goes on costing until it is destroyed. Idempotent: what came of it shows
+        in `describe()`. Raises ProviderError where `capabilities.stop` is false."""
+        raise ProviderError(f"machines of {self.name} cannot be stopped and kept")
+
+    async def add_key(self, machine_id: str, line: str) -> None:
+        """Let one more OpenSSH public key in, beside those of the launch; idempotent. It works within `key_install_s`,
+        and for as long as the machine does. Raises ProviderError where `capabilities.add_keys` is false."""
+        raise ProviderError(f"{self.name} adds no keys to a machine that it has made")
 
     async def extend(self, machine_id: str, seconds: int) -> None:
         """Pay for that much more in advance; sent once. What came of it shows in `describe().paid_until`. Raises

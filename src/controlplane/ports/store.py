@@ -180,7 +180,8 @@ class OperationQuery:
 
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
-    """A sum over one ledger. `bucket` is hour, day, week or month; `group` a column of LedgerEntry or empty."""
+    """A sum over one ledger. `bucket` is hour, day, week or month; `group` a column of LedgerEntry or empty; `label`
+    leaves only instances that carry it, as (key, value) with None for any value."""
 
     kind: LedgerKind
     start_at: int
@@ -188,11 +189,12 @@ class UsageQuery:
     bucket: str = ""
     group: str = ""
     instance_id: str = ""
+    label: tuple[str, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """One sum: microseconds of machine and of GPU time, and nano-units."""
+    """One sum: microseconds of machine and of GPU time, without that of kept disks, and nano-units."""
 
     bucket_at: int
     group: str

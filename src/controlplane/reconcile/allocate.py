@@ -36,13 +36,14 @@ from controlplane.ports.provider import (
     TooDear,
 )
 from controlplane.reconcile import endings
-from controlplane.reconcile.asking import admit, ask, launch, provider_of
+from controlplane.reconcile.asking import admit, launch
 from controlplane.reconcile.choosing import OUT, RETRY_LIMITED_S, Choice, choose, resting, seller, wish_at
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import hold_for, post
 from controlplane.reconcile.stop import returned
 from controlplane.reconcile.tenure import Rows, Tenure, nothing
 from controlplane.usecases import market
+from controlplane.usecases.asking import ask, provider_of
 from controlplane.usecases.core import Core
 from controlplane.usecases.failure_memory import remember
 from controlplane.usecases.machine_secrets import jupyter_token, model_key, probe_seed
@@ -153,6 +154,7 @@ def _spec(core: Core, provider: Provider, instance: Instance, offer: Offer) -> L
         ports=wish.ports,
         model=wish.model,
         model_api_key=model_key(core.secrets, instance.id) if wish.model else "",
+        quantization=wish.quantization,
         jupyter_token=jupyter_token(core.secrets, instance.id) if mode is LaunchMode.JUPYTER else "",
         env=wish.env,
         max_price_nano_per_hour=wish.max_price_nano_per_hour,

@@ -1,17 +1,12 @@
-"""Asking a provider: with a deadline, timed, and with nothing but ProviderError for an answer that is none."""
+"""What the loops ask of providers, each with its deadline and its reading of an answer that is none."""
 
 from __future__ import annotations
-
-import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
 
 import structlog
 
 from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
 from controlplane.domain.records import replace
-from controlplane.ports.meter import Count, Timing
 from controlplane.ports.provider import (
     Ambiguous,
     Destruction,
@@ -22,34 +17,16 @@ from controlplane.ports.provider import (
     Provider,
     ProviderError,
 )
+from controlplane.usecases.asking import ask, timed
 from controlplane.usecases.core import Core
 
-T = TypeVar("T")
 log = structlog.get_logger()
-
-
-def provider_of(core: Core, instance: Instance) -> Provider:
-    """The provider an instance was bought from, under the credential it was bought with; ProviderError while this
-    process has none such."""
-    if instance.credential_id:
-        provider = core.credentials.provider(instance.credential_id)
-    else:
-        provider = core.providers.get(instance.provider)
-    if provider is None:
-        under = f" under credential {instance.credential_id}" if instance.credential_id else ""
-        raise ProviderError(f"provider {instance.provider!r} is not configured{under}")
-    return provider
-
-
-async def ask(core: Core, provider: Provider, operation: str, call: Awaitable[T]) -> T:
-    """The answer of any call but launch; ProviderError when there is none in time."""
-    return await _timed(core, provider, operation, call, provider.capabilities.call_timeout_s)
 
 
 async def launch(core: Core, provider: Provider, spec: LaunchSpec) -> LaunchOutcome:
     """The outcome of a launch; Ambiguous when it cannot be known."""
     try:
-        return await _timed(core, provider, "launch", provider.launch(spec), provider.capabilities.launch_timeout_s)
+        return await timed(core, provider, "launch", provider.launch(spec), provider.capabilities.launch_timeout_s)
     except ProviderError as error:
         log.warning("provider.launch_unclear", provider=provider.name, label=spec.label, error=str(error))
         return Ambiguous("the provider's answer was lost or not understood")
@@ -72,25 +49,10 @@ def newborn(core: Core, provider: Provider, instance: Instance) -> bool:
 
 async def admit(core: Core, provider: Provider, call: str) -> None:
     """Wait for the turn of a launch or destroy; ProviderError when it does not come in time."""
-    await _timed(core, provider, "admit", provider.admit(call), provider.capabilities.launch_timeout_s)
+    await timed(core, provider, "admit", provider.admit(call), provider.capabilities.launch_timeout_s)
 
 
 async def destroy(core: Core, provider: Provider, machine_id: str, *, grace_s: float) -> Destruction:
     """What became of a destroy, in the turn that it takes."""
     await admit(core, provider, "destroy")
     return await ask(core, provider, "destroy", provider.destroy(machine_id, grace_s=grace_s))
-
-
-async def _timed(core: Core, provider: Provider, operation: str, call: Awaitable[T], timeout_s: float) -> T:
-    began = core.clock.monotonic()
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await call
-    except TimeoutError as error:
-        core.meter.count(Count.PROVIDER_ERRORS, provider.name, operation)
-        raise ProviderError("no answer in time") from error
-    except ProviderError:
-        core.meter.count(Count.PROVIDER_ERRORS, provider.name, operation)
-        raise
-    finally:
-        core.meter.observe(Timing.PROVIDER_CALL, core.clock.monotonic() - began, provider.name, operation)

@@ -97,6 +97,8 @@ def _shut(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> dict
             return f"{name} refused the credential or its account cannot pay"
         if name in limited:
             return f"{name} asked to come back later"
+        if instance.wish.preserve and not provider.capabilities.stop:
+            return f"machines of {name} cannot be stopped and kept"
         return provider.refuses(wish_at(provider, instance.wish))
 
     return {name: reason for name in core.offers.providers if (reason := why(name))}

@@ -6,7 +6,7 @@ import structlog
 
 from controlplane.domain.errors import PlaneError
 from controlplane.ports.provider import Provider, ProviderError
-from controlplane.reconcile.asking import ask
+from controlplane.usecases.asking import ask
 from controlplane.usecases.core import Core
 from controlplane.usecases.failure_memory import recall
 

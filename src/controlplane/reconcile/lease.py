@@ -7,9 +7,9 @@ from controlplane.reconcile.tenure import Rows
 
 
 def over(row: Instance, now: int) -> bool:
-    """Whether a lease ended and nobody asked for the end yet."""
+    """Whether a lease ended and nobody asked for the end yet. A disk that is kept outlives it."""
     ends = [at for at in (row.expire_at, row.hard_expire_at) if at is not None]
-    return bool(ends) and now >= min(ends) and not row.ending
+    return bool(ends) and now >= min(ends) and not row.ending and row.kept is None
 
 
 def end_if_over(rows: Rows) -> None:

@@ -8,15 +8,16 @@ from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
 from controlplane.domain.records import replace
 from controlplane.domain.state import State
-from controlplane.ports.provider import LOST, Machine, MachineStatus, Provider, ProviderError, Utilisation
+from controlplane.ports.provider import Machine, MachineStatus, Provider, ProviderError, Utilisation
 from controlplane.reconcile import endings
-from controlplane.reconcile.asking import ask, look, provider_of
+from controlplane.reconcile.asking import look
 from controlplane.reconcile.lease import end_if_over
 from controlplane.reconcile.looks import next_look
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
-from controlplane.reconcile.start import lost
+from controlplane.reconcile.start import is_lost, lost
 from controlplane.reconcile.tenure import Rows, Tenure
+from controlplane.usecases.asking import ask, provider_of
 from controlplane.usecases.core import Core, Policy
 
 PAY_AHEAD_S = 600  # before the end of what is paid; leaves many looks for answers that are lost
@@ -96,8 +97,11 @@ def _seen(rows: Rows, core: Core, machine: Machine) -> None:
     metered(rows, machine)
     row = _moved(replace(rows.instance, seen_at=rows.now, missing_since=None), machine)
     rows.instance = row
-    if machine.status in LOST:
+    if is_lost(row, machine):
         lost(rows, core, machine)
+    elif row.kept is not None:
+        if machine.status is MachineStatus.RUNNING:
+            rows.instance = row.ask_to_end(row.state_reason, "it had ended when its machine was started", rows.now)
     elif machine.status is MachineStatus.STOPPED and row.state is State.RUNNING:
         rows.instance = row.to(State.STOPPED, rows.now, "STOPPED_BY_PROVIDER", "the provider stopped the machine")
     elif machine.status is MachineStatus.RUNNING and row.state is State.STOPPED:
@@ -107,9 +111,13 @@ def _seen(rows: Rows, core: Core, machine: Machine) -> None:
 
 
 def _moved(row: Instance, machine: Machine) -> Instance:
-    """With the address where the provider now says the machine is. The way in that was used stays while it is one."""
+    """With the addresses where the provider now says the machine is. The way in that was used stays while it is one."""
+    if machine.status is not MachineStatus.RUNNING:
+        return row
+    if machine.model_url:
+        row = replace(row, model_url=machine.model_url)
     ways = [way for way in (machine.ssh, *machine.ssh_also) if way is not None]
-    if not ways or machine.status is not MachineStatus.RUNNING:
+    if not ways:
         return row
     if any((way.host, way.port, way.user) == (row.ssh_host, row.ssh_port, row.ssh_user) for way in ways):
         return row

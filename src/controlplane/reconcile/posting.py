@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controlplane.domain import ids as id_forms
 from controlplane.domain.billing import HOUR, SECOND, BillingKind, charge, cost, first_hold
+from controlplane.domain.instance import BUDGET_EXHAUSTED
 from controlplane.domain.ledger import LedgerEntry, LedgerKind
 from controlplane.domain.records import replace
 from controlplane.domain.state import TERMINAL
@@ -26,13 +27,15 @@ def _post_charge(rows: Rows, interval: int) -> None:
     if row.run_at is None or start is None or until < start:
         return
     first = row.charged_until is None  # a minimum or a prepaid reservation is charged at once
-    if row.end_at is None and not first and until - start < interval:
+    at_once = first or row.end_at is not None or (row.kept is not None and start < row.kept.at)  # another price begins
+    if not at_once and until - start < interval:
         return
     posted = row.charged_nano
     for begin, end in _hours(start, until):
-        total = charge(row.billing, row.price_nano_per_hour, row.run_at, end)
+        total = charge(row.billing, row.price_nano_per_hour, row.run_at, end, row.kept)
         if total > posted:
-            _entry(rows, LedgerKind.CHARGE, begin, end, total - posted)
+            storage = row.kept is not None and begin >= row.kept.at
+            _entry(rows, LedgerKind.CHARGE, begin, end, total - posted, storage=storage)
             posted = total
     spent = posted - row.charged_nano
     rows.instance = replace(row, charged_nano=posted, charged_until=max(until, start))
@@ -64,14 +67,15 @@ def _hours(start: int, until: int) -> list[tuple[int, int]]:
     return list(zip([start, *cuts], [*cuts, until], strict=True))
 
 
-def _entry(rows: Rows, kind: LedgerKind, start: int, end: int, nano: int) -> None:
+def _entry(rows: Rows, kind: LedgerKind, start: int, end: int, nano: int, *, storage: bool = False) -> None:
     row = rows.instance
     rows.tx.put(
         LedgerEntry(
             id=id_forms.encode(id_forms.LEDGER, rows.tx.ids.uuid7()), kind=kind, account_id=row.account_id,
             instance_id=row.id, attempt=row.attempt, start_at=start, end_at=end, amount_nano=nano,
             currency=row.currency, provider=row.provider, gpu_type=row.gpu_type, gpu_count=row.gpu_count,
-            posted_at=rows.now, description=f"{row.offer_id}, {(end - start) / SECOND:.0f} s",
+            posted_at=rows.now, storage=storage,
+            description=f"{'storage of ' if storage else ''}{row.offer_id}, {(end - start) / SECOND:.0f} s",
         )
     )  # fmt: skip
 
@@ -92,7 +96,8 @@ def _move_hold(rows: Rows, policy: Policy) -> None:
     if row.state in TERMINAL:
         _hold(rows, 0)
     elif row.run_at is not None:
-        wanted = cost(row.price_nano_per_hour, 0, int(policy.hold_window_s * SECOND))
+        price = row.price_nano_per_hour if row.kept is None else row.kept.nano_per_hour
+        wanted = cost(price, 0, int(policy.hold_window_s * SECOND))
         if row.billing.kind is BillingKind.PREPAID:
             paid_until = row.run_at + row.billing.prepaid_s * SECOND
             wanted = 0 if rows.now + int(policy.hold_window_s * SECOND) <= paid_until else wanted
@@ -107,7 +112,7 @@ def _hold(rows: Rows, wanted: int) -> None:
         moved = budget.held(wanted - row.hold_nano)
         if wanted and not moved.fits(0) and not row.ending:
             moved = moved.crossing(exhausted=True)
-            row = row.ask_to_end("BUDGET_EXHAUSTED", f"budget {budget.name!r} is exhausted", rows.now)
+            row = row.ask_to_end(BUDGET_EXHAUSTED, f"budget {budget.name!r} is exhausted", rows.now)
         budgets.append(moved)
     rows.budgets = budgets
     rows.instance = replace(row, hold_nano=wanted)

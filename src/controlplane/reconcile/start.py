@@ -12,11 +12,12 @@ from controlplane.ports.probe import ProbeResult
 from controlplane.ports.provider import LOST, Machine, MachineStatus, Provider, ProviderError, SshEndpoint
 from controlplane.reconcile import endings
 from controlplane.reconcile.allocate import note_failure
-from controlplane.reconcile.asking import look, provider_of
+from controlplane.reconcile.asking import look
 from controlplane.reconcile.looks import next_look
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Findings, Rows, Tenure
+from controlplane.usecases.asking import provider_of
 from controlplane.usecases.core import Core
 from controlplane.usecases.machine_secrets import jupyter_token, model_key, probe_seed
 
@@ -24,7 +25,8 @@ PROBE_S = 10.0
 
 
 async def start(tenure: Tenure, instance: Instance) -> None:
-    """Look once; RUNNING when the probe key could log in (and the model or Jupyter answered)."""
+    """Look once; RUNNING when the probe key could log in (and the model or Jupyter answered), or when the service of a
+    machine without SSH answered."""
     core = tenure.core
     if instance.ending:
         await tenure.apply(endings.stopping, due_in_s=0)
@@ -90,7 +92,10 @@ def _measure(core: Core, running: Instance) -> None:
 
 
 async def _probe(core: Core, instance: Instance, machine: Machine) -> tuple[SshEndpoint | None, ProbeResult]:
-    """The way in that answers, and what it said; or the first one that has something to say."""
+    """The way in that answers, and what it said; or the first one that has something to say. A machine that only serves
+    has no way in."""
+    if machine.ssh is None and not machine.ssh_also and machine.model_url:
+        return None, await _ask_model(core, instance, machine)
     first: tuple[SshEndpoint | None, ProbeResult] | None = None
     for way in (machine.ssh, *machine.ssh_also):
         if way is None:
@@ -109,7 +114,7 @@ async def _probe_one(core: Core, instance: Instance, machine: Machine, way: SshE
     if not ssh.ready:
         return ssh
     if instance.wish.model:
-        service = await core.prober.model_health(machine.model_url, model_key(core.secrets, instance.id), PROBE_S)
+        service = await _ask_model(core, instance, machine)
     elif machine.jupyter_url:
         token = jupyter_token(core.secrets, instance.id)
         service = await core.prober.jupyter_health(machine.jupyter_url, token, PROBE_S)
@@ -118,18 +123,26 @@ async def _probe_one(core: Core, instance: Instance, machine: Machine, way: SshE
     return replace(ssh, ready=service.ready, reason=service.reason)
 
 
+async def _ask_model(core: Core, instance: Instance, machine: Machine) -> ProbeResult:
+    """Whether the model answers its tenant. What serves without one is only known to speak HTTP."""
+    if not instance.wish.model:
+        return await core.prober.http_health(machine.model_url.removesuffix("/v1"), PROBE_S)
+    return await core.prober.model_health(machine.model_url, model_key(core.secrets, instance.id), PROBE_S)
+
+
 def _running(rows: Rows, core: Core, machine: Machine, way: SshEndpoint | None, ready: ProbeResult) -> None:
     if rows.instance.ending:
         endings.stopping(rows)
         return
-    assert way is not None, "only a way in can be ready"
     metered(rows, machine)
+    row = rows.instance.to(State.RUNNING, rows.now).reservation_begun()
+    if way is not None:
+        row = replace(
+            row, ssh_host=way.host, ssh_port=way.port, ssh_user=way.user, ssh_host_key=ready.host_key or way.host_key
+        )
     rows.instance = replace(
-        rows.instance.to(State.RUNNING, rows.now).reservation_begun(),
-        ssh_host=way.host, ssh_port=way.port, ssh_user=way.user, ssh_host_key=ready.host_key or way.host_key,
-        model_url=machine.model_url or machine.jupyter_url, seen_at=rows.now, missing_since=None,
-        refused_at=None,
-    )  # fmt: skip
+        row, model_url=machine.model_url or machine.jupyter_url, seen_at=rows.now, missing_since=None, refused_at=None
+    )
     if rows.create is not None:
         rows.create = rows.create.enter("ready", rows.now).finish(OperationState.SUCCEEDED, rows.now)
     post(rows, core.policy)
@@ -154,6 +167,11 @@ def _may_retry(rows: Rows) -> bool:
     attempts = rows.create.attempts if rows.create is not None else ()
     replaced = sum(1 for attempt in attempts if attempt.outcome is Outcome.NOT_READY)
     return rows.create is not None and not rows.create.done and replaced < rows.instance.wish.max_retries
+
+
+def is_lost(row: Instance, machine: Machine) -> bool:
+    """Whether the machine does not come back. One that we stopped may look as if it had been taken back."""
+    return machine.status in LOST and not (row.kept is not None and machine.status is MachineStatus.PREEMPTED)
 
 
 def _lost_early(rows: Rows, core: Core, machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""STOPPING, and FAILED with something left at the provider: destroy until the provider confirms, for ever."""
+"""STOPPING, and FAILED with something left at the provider: destroy, or stop and keep, until the provider confirms."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import contextlib
 from controlplane.domain.instance import Instance
 from controlplane.domain.records import replace
 from controlplane.domain.state import State
-from controlplane.ports.provider import Destruction, Machine, MachineStatus, Provider, ProviderError
+from controlplane.ports.provider import LOST, Destruction, Machine, MachineStatus, Provider, ProviderError
 from controlplane.reconcile import endings
-from controlplane.reconcile.asking import admit, ask, destroy, look, newborn, provider_of
+from controlplane.reconcile.asking import admit, destroy, look, newborn
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows, Tenure
+from controlplane.usecases.asking import ask, provider_of
+from controlplane.usecases.core import Policy
 
 SLOWEST_POLL_S = 30.0
 
 
 async def stop(tenure: Tenure, instance: Instance) -> None:
-    """Ask once for the destruction; end when nothing is left."""
+    """Ask once for the destruction, or for the rest of a machine whose disk is kept; end when nothing is left."""
     core = tenure.core
     provider = provider_of(core, instance)
+    if instance.state is State.STOPPING and instance.keeps_disk and await _keep(tenure, provider, instance):
+        return
     graceful = instance.state is State.STOPPING and not instance.stop_force
     grace_s = core.policy.stop_grace_s if graceful else 0.0
     gone_at = await returned(tenure, provider, instance, grace_s)
@@ -35,6 +39,29 @@ async def stop(tenure: Tenure, instance: Instance) -> None:
     waited_s = (core.clock.now() - since) / 1_000_000
     pause = provider.capabilities.transition_poll_s
     await tenure.apply(still, due_in_s=min(SLOWEST_POLL_S, max(pause, waited_s / 10)))
+
+
+async def _keep(tenure: Tenure, provider: Provider, instance: Instance) -> bool:
+    """Stop the machine, and wait until it is at rest. False: there is nothing to keep."""
+    machine = await look(tenure.core, provider, instance)
+    if machine.status in (MachineStatus.STOPPED, MachineStatus.PREEMPTED):
+        await tenure.apply(lambda rows: _kept(rows, machine, tenure.core.policy), due_in_s=0)
+        return True
+    if machine.status in LOST:
+        return False
+    # It is idempotent, so a repeat after a crash or a lost answer does no harm.
+    await ask(tenure.core, provider, "stop", provider.stop(instance.machine_id))
+    await tenure.apply(lambda rows: post(rows, tenure.core.policy), due_in_s=provider.capabilities.transition_poll_s)
+    return True
+
+
+def _kept(rows: Rows, machine: Machine, policy: Policy) -> None:
+    metered(rows, machine)
+    row = rows.instance
+    if row.keeps_disk:  # else somebody wanted it gone meanwhile
+        storage = row.meter.standby if row.meter is not None else None
+        rows.instance = row.stopped_and_kept(storage or 0, rows.now)
+    post(rows, policy)
 
 
 async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace_s: float) -> int | None:

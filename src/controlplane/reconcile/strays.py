@@ -130,9 +130,8 @@ def _adopted(
         id=str(tx.ids.uuid7()), account_id=account.id, instance_id=instance_id, kind=OperationKind.CREATE_INSTANCE,
         state=OperationState.PENDING, created_at=tx.now, updated_at=tx.now,
     ).attempting(bought, tx.now).enter("start", tx.now)  # fmt: skip
-    mode = LaunchMode.JUPYTER if machine.jupyter_url else LaunchMode.SSH
     instance = Instance(
-        id=instance_id, account_id=account.id, create_operation_id=operation.id, wish=Wish(mode=mode.value),
+        id=instance_id, account_id=account.id, create_operation_id=operation.id, wish=Wish(mode=_mode(machine).value),
         billing=BillingPolicy(), currency=account.currency, created_at=tx.now, updated_at=tx.now,
         state=State.STARTING, provider=provider.name, price_nano_per_hour=price, host_id=machine.host_id,
         attempt=attempt, label=row.label, machine_id=machine.id, machine_at=made_at,
@@ -142,3 +141,10 @@ def _adopted(
         hard_expire_at=tx.now + core.policy.max_duration_s * SECOND,
     )  # fmt: skip
     return operation, instance
+
+
+def _mode(machine: Machine) -> LaunchMode:
+    """What the machine must have been launched as."""
+    if machine.jupyter_url:
+        return LaunchMode.JUPYTER
+    return LaunchMode.MODEL if machine.model_url and machine.ssh is None else LaunchMode.SSH

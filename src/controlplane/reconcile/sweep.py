@@ -26,8 +26,9 @@ from controlplane.ports.meter import Count
 from controlplane.ports.provider import LOST, Destruction, Listing, Machine, Provider, ProviderError
 from controlplane.ports.store import Get, Transaction, UnitOfWork
 from controlplane.reconcile import endings, strays
-from controlplane.reconcile.asking import ask, destroy
+from controlplane.reconcile.asking import destroy
 from controlplane.reconcile.tenure import Rows
+from controlplane.usecases.asking import ask
 from controlplane.usecases.core import Core
 from controlplane.usecases.instances import poke
 
@@ -45,6 +46,7 @@ class SweepReport:
     foreign: int = 0  # ours by label, unknown to this database: for a person to decide
     ghosts: int = 0
     failed: str = ""
+    asked: bool = False  # once at least, whatever came of it
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class Sweeper:
             except (ProviderError, PlaneError) as error:
                 self.report.failed = str(error)
                 log.warning("sweep.failed", provider=self.provider.name, error=str(error))
+            self.report.asked = True
             await self.core.clock.sleep(interval_s)
 
     async def sweep(self) -> None:

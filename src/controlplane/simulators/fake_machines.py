@@ -1,5 +1,5 @@
-"""Machines that are SSH servers of this process: each with its own port and host key, letting in exactly the keys
-installed on it. Commands are answered, not run.
+"""Machines that are servers of this process, each at its own port: of SSH, with a host key, letting in exactly the keys
+installed on it, with commands answered and not run; or of a pretended model.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncssh
 
+from controlplane.simulators.fake_service import serve
 from controlplane.simulators.machines import Address, Tenancy
 
 PROBE_COMMAND = "gpuplane-probe"  # what a control plane runs to see that a machine can be used
@@ -29,7 +30,7 @@ class _Box:
 
 
 class FakeMachines:
-    """`Premises` of SSH servers in this process."""
+    """`Premises` of servers in this process."""
 
     def __init__(self, bind: str = "127.0.0.1") -> None:
         self._bind = bind
@@ -45,7 +46,10 @@ class FakeMachines:
 
     def log(self, machine_id: str) -> str:
         """See `Premises.log`."""
-        return "simulated machine: SSH server ready\n" if machine_id in self._boxes else ""
+        box = self._boxes.get(machine_id)
+        if box is None:
+            return ""
+        return f"simulated machine: {'SSH' if box.tenancy.service is None else 'HTTP'} server ready\n"
 
     async def tend(self, tenancies: Sequence[Tenancy]) -> None:
         """See `Premises.tend`."""
@@ -76,6 +80,9 @@ class FakeMachines:
             await self._shut(box)
 
     async def _open(self, box: _Box) -> None:
+        if box.tenancy.service is not None:
+            box.acceptor = await serve(box.port.dup(), box.tenancy.service)
+            return
         box.acceptor = await asyncssh.listen(
             sock=box.port.dup(),
             server_factory=lambda: _Door(box),

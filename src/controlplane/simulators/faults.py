@@ -144,6 +144,8 @@ class Faults:
     host_lost_form: str = _choice("any", "unknown", "offline")
     host_lost_after_s: tuple[float, float] = _span(30.0, 600.0)  # after it came up
     host_lost_for_s: tuple[float, float] = _span()  # and comes back after; 0: never
+    # Busy, so that an idle limit ends machines only where a rehearsal wants it. Negative: nobody measures it.
+    utilisation_percent: float = field(default=90.0, metadata={"kind": "number"})
 
     # One marketplace's own.
     list_form: str = _choice("flat", "wrapped", "nested", "any")  # TensorDock: how its instance list is wrapped

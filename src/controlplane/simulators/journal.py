@@ -1,4 +1,4 @@
-"""What was asked of a simulated marketplace, for tests to judge a client by. It holds no credential."""
+"""What was asked of a simulated marketplace, for tests to judge a client by. It holds no key to the marketplace."""
 
 from __future__ import annotations
 

@@ -19,16 +19,24 @@ _PACKED_LIMIT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a machine's SSH server is."""
+    """Where a machine's SSH server is, or what it serves instead."""
 
     host: str
     port: int
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """What a machine without SSH serves over HTTP: a model, to whoever has the key. Both may be empty."""
+
+    model: str
+    api_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tenancy:
-    """What should stand behind one machine now: who may log in as whom, and whether its port accepts connections.
-    Another `version` asks for another address.
+    """What should stand behind one machine now: who may log in as whom, or what it serves instead of SSH, and whether
+    its port accepts connections. Another `version` asks for another address.
     """
 
     machine_id: str
@@ -36,13 +44,14 @@ class Tenancy:
     keys: tuple[str, ...]
     listening: bool
     version: int = 1
+    service: Service | None = None
 
 
 class Premises(Protocol):
     """Where rented machines live."""
 
     def address(self, machine_id: str, version: int) -> Address | None:
-        """Where a machine's SSH is; None while it has no place yet."""
+        """Where a machine is; None while it has no place yet."""
         ...
 
     def log(self, machine_id: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncssh
 
+from controlplane.sandbox import control
 from controlplane.sandbox.host import Host
 from controlplane.sandbox.machines import Machines
 from controlplane.sandbox.spec import Bounds, SandboxError, SandboxSpec
@@ -18,6 +19,7 @@ from controlplane.simulators.machines import Address, Tenancy
 _BOUNDS = Bounds(cpu_count=1, memory_mb=512, disk_mb=1024, max_pids=256)
 _MOST = 256
 _STOP_S, _STOP_STEP_S = 10.0, 0.2
+_KEY_S = 5.0
 _BIND = "127.0.0.1"
 
 
@@ -30,9 +32,8 @@ class _Box:
 
 
 class SandboxMachines:
-    """`Premises` of sandboxes. A box stands while its machine accepts connections: one that is stopped loses its files,
-    and one that gets another key is made anew.
-    """
+    """`Premises` of sandboxes. A box stands while its machine accepts connections: one that is stopped
+    loses its files."""
 
     def __init__(self, folder: Path) -> None:
         """Raises SandboxError when this host can build none. Blocking."""
@@ -69,7 +70,11 @@ class SandboxMachines:
         await asyncio.gather(*self._busy.values(), return_exceptions=True)
 
     async def _fit(self, machine_id: str, tenancy: Tenancy | None) -> None:
+        box = self._boxes.get(machine_id)
         try:
+            if box is not None and tenancy is not None and _only_gained_keys(box.tenancy, tenancy):
+                await self._add_keys(box, tenancy)
+                return
             if self._boxes.pop(machine_id, None) is not None:
                 await asyncio.to_thread(self._remove, machine_id)
             if tenancy is not None:
@@ -77,6 +82,14 @@ class SandboxMachines:
                 box.address = await asyncio.to_thread(self._make, tenancy)
         finally:
             self._busy.pop(machine_id, None)
+
+    async def _add_keys(self, box: _Box, tenancy: Tenancy) -> None:
+        """One after the other; what was not taken is tried again when the box is next tended."""
+        door = self._machines.control_socket(tenancy.machine_id)
+        for line in tenancy.keys:
+            if line not in box.tenancy.keys and not await control.add_key(door, line, _KEY_S):
+                return
+        box.tenancy = tenancy
 
     def _make(self, tenancy: Tenancy) -> Address | None:
         spec = SandboxSpec(tenancy.machine_id, tenancy.keys, self._no_probe, _BOUNDS, bind=_BIND)
@@ -92,6 +105,10 @@ class SandboxMachines:
         deadline = time.monotonic() + _STOP_S
         while not self._machines.stop(machine_id, _now_us(), 0) and time.monotonic() < deadline:
             time.sleep(_STOP_STEP_S)
+
+
+def _only_gained_keys(before: Tenancy, now: Tenancy) -> bool:
+    return replace(before, keys=now.keys) == now and set(before.keys) < set(now.keys)
 
 
 def _now_us() -> int:

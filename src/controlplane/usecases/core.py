@@ -9,6 +9,7 @@ from controlplane.domain.ids import label_prefix
 from controlplane.ports.bus import Bus
 from controlplane.ports.clock import Clock
 from controlplane.ports.ids import Ids
+from controlplane.ports.key_pairs import KeyPairs, NoKeyPairs
 from controlplane.ports.meter import Meter, NoMeter
 from controlplane.ports.probe import Prober
 from controlplane.ports.provider import Provider
@@ -58,6 +59,7 @@ class Core:
     credentials: CredentialBook = field(default_factory=CredentialBook)
     meter: Meter = NoMeter()  # noqa: RUF009 without state
     urls: UrlGuard = NoUrls()  # noqa: RUF009 without state
+    key_pairs: KeyPairs = NoKeyPairs()  # noqa: RUF009 without state
     webhook_events: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # event types by dialect
 
     def issued(self, label: str) -> bool:

@@ -96,7 +96,7 @@ class EventHub:
         """End the streams of keys that no longer work, until cancelled."""
         while True:
             await asyncio.sleep(KEY_CHECK_S)
-            for key_id in sorted({s.key_id for s in self._open}):
+            for key_id in sorted({s.key_id for s in self._open if s.key_id}):
                 try:
                     if await self._authenticator.still_works(key_id):
                         continue

@@ -25,12 +25,13 @@ from controlplane.domain.requirements import Requirements
 from controlplane.domain.state import TERMINAL, State
 from controlplane.domain.work import WorkItem
 from controlplane.ports.bus import Topic
-from controlplane.ports.store import CountLive, Get, Load, Transaction, UnitOfWork, Where
+from controlplane.ports.store import CountLive, Get, LiveInstances, Load, Transaction, UnitOfWork, Where
 from controlplane.usecases import market, validation
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
 
 MAX_SCRIPT = 16_384
+MAX_SSH_KEYS = 32
 RETRIES = 2
 MAX_RETRIES = 5
 
@@ -50,6 +51,7 @@ class CreateInstance:
     disk_gb: int = 0
     mode: str = "ssh"
     model: str = ""
+    quantization: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     template: str = ""
     on_start: str = ""
@@ -59,6 +61,8 @@ class CreateInstance:
     max_duration_s: int | None = None
     idle_timeout_s: int = 0
     billing: BillingPolicy = field(default_factory=BillingPolicy)
+    preserve: bool = False  # its disk outlives its lease, where the provider can keep it
+    sole_labels: tuple[str, ...] = ()  # no other active instance of the account may have the same values of all these
 
     def check(self, policy_max_s: int) -> None:
         """Raise InvalidArgument for what is wrong whatever the market looks like."""
@@ -67,10 +71,10 @@ class CreateInstance:
         validation.check_name(self.name)
         validation.check_labels(self.labels)
         validation.check_env(self.env)
-        validation.check_count("ssh_key_ids", self.ssh_key_ids, 32)
-        validation.check_count("ssh_public_keys", self.ssh_public_keys, 32)
+        validation.check_count("ssh_key_ids", self.ssh_key_ids, MAX_SSH_KEYS)
+        validation.check_count("ssh_public_keys", self.ssh_public_keys, MAX_SSH_KEYS)
         validation.check_length("image", self.image, 1024)
-        validation.check_length("model", self.model, 255)
+        self._check_served()
         if (size := len(self.on_start.encode())) > MAX_SCRIPT or "\0" in self.on_start:
             raise invalid("on_start", f"must be at most {MAX_SCRIPT} bytes of text without NUL", f"{size} bytes")
         validation.check_count("ports", self.ports, 32)
@@ -81,18 +85,29 @@ class CreateInstance:
             raise invalid("max_retries", f"must be from 0 to {MAX_RETRIES}", self.max_retries)
         if not 0 <= self.disk_gb <= 10_000:
             raise invalid("disk_gb", "must be from 1 to 10000, or 0 for the default", self.disk_gb)
-        if (self.mode == "model") != bool(self.model):
-            rule = "is required for LAUNCH_MODE_MODEL" if self.mode == "model" else "needs LAUNCH_MODE_MODEL"
-            raise invalid("model", rule, self.model)
         longest = self.max_duration_s or policy_max_s
         if longest > policy_max_s:
             raise invalid("max_duration", f"must be at most {policy_max_s}s", f"{longest}s")
         if self.reservation_s is not None and self.reservation_s > longest:
             raise invalid("reservation", f"must be at most {longest}s, the hard maximum", f"{self.reservation_s}s")
 
+    def _check_served(self) -> None:
+        """A machine that serves does so by a model's name or by an image that needs none."""
+        validation.check_length("model", self.model, 255)
+        validation.check_length("quantization", self.quantization, 63)
+        if self.model and self.mode != "model":
+            raise invalid("model", "needs LAUNCH_MODE_MODEL", self.model)
+        if self.mode == "model" and not (self.model or self.image):
+            raise invalid("model", "is required for LAUNCH_MODE_MODEL without an image", self.model)
+        if self.quantization and not self.model:
+            raise invalid("quantization", "needs a model", self.quantization)
 
-async def create(core: Core, caller: Principal, wish: CreateInstance, request: RequestKey) -> Operation:
-    """Accept the wish. Durable when it returns; no provider has been asked yet."""
+
+async def create(
+    core: Core, caller: Principal, wish: CreateInstance, request: RequestKey, sealed: str = ""
+) -> Operation:
+    """Accept the wish. Durable when it returns; no provider has been asked yet. `sealed` is kept with the request's
+    name, for a repeat whose first answer was lost."""
     validation.check_tenant(caller)
     wish.check(core.policy.max_duration_s)
     request.check()
@@ -105,6 +120,7 @@ async def create(core: Core, caller: Principal, wish: CreateInstance, request: R
         CountLive(account_id),
         Where(Budget, "account_id", account_id),
         *(Get(SshKey, id) for id in wish.ssh_key_ids),
+        *([LiveInstances(account_id)] if wish.sole_labels else []),
         *request.loads(account_id),
     ]
 
@@ -112,6 +128,8 @@ async def create(core: Core, caller: Principal, wish: CreateInstance, request: R
         if replayed := request.replay(tx, account_id):
             return replayed
         account = validation.check_open(tx.get(Account, account_id))
+        if wish.sole_labels:
+            validation.check_sole(wish.labels, wish.sole_labels, tx.live_instances(account_id))
         if tx.count_live(account_id) >= account.max_instances:
             raise ResourceExhausted(
                 f"the account has {account.max_instances} active instances, which is its limit",
@@ -129,7 +147,7 @@ async def create(core: Core, caller: Principal, wish: CreateInstance, request: R
         tx.put(replace(instance.expecting(first), hold_nano=hold))
         tx.put(operation)
         tx.put(WorkItem(instance.id, due_at=tx.now, provider=first.provider))
-        request.record(tx, account_id, operation.id)
+        request.record(tx, account_id, operation.id, sealed)
         return operation
 
     made = await core.store.run(UnitOfWork(caller.scope, loads, decide))
@@ -190,8 +208,8 @@ def _accepted(
         wish=Wish(
             offer_id=wish.offer_id, requirements=wish.requirements, max_price_nano_per_hour=cap,
             ssh_public_keys=tuple(dict.fromkeys(public_keys)), image=wish.image, disk_gb=disk_gb, mode=wish.mode,
-            model=wish.model, env=dict(wish.env), template=wish.template, on_start=wish.on_start, ports=wish.ports,
-            max_retries=_retries(wish),
+            model=wish.model, quantization=wish.quantization, env=dict(wish.env), template=wish.template,
+            on_start=wish.on_start, ports=wish.ports, max_retries=_retries(wish), preserve=wish.preserve,
         ),
         billing=wish.billing,
         currency=account.currency,
@@ -255,6 +273,21 @@ async def terminate(core: Core, caller: Principal, id: str, *, force: bool, requ
     return made
 
 
+async def finish(core: Core, caller: Principal, id: str) -> Instance:
+    """Ask for the end as a lease would: gracefully, and leaving the disk where that was the wish. Asking again changes
+    nothing."""
+
+    def decide(tx: Transaction) -> Instance:
+        ending = _found(tx, id).ask_to_end("TERMINATED_BY_CALLER", "finished by the caller", tx.now)
+        tx.put(ending)
+        poke(tx, id)
+        return ending
+
+    made = await core.store.run(UnitOfWork(caller.scope, [Get(Instance, id), Get(WorkItem, id)], decide))
+    core.bus.notify(Topic.WORK)
+    return made
+
+
 def end_loads(id: str, caller: Principal, request: RequestKey) -> list[Load]:
     """What `_terminate` needs."""
     return [
@@ -295,7 +328,7 @@ async def extend(core: Core, caller: Principal, id: str, seconds: int, request: 
         row = _found(tx, id)
         if request.replay(tx, caller.account_id):
             return row
-        if row.state in TERMINAL or row.state is State.STOPPING or row.ending:
+        if row.state in TERMINAL or row.state is State.STOPPING or row.ending or row.kept is not None:
             raise FailedPrecondition(
                 f"instance {id} is ending or has ended ({row.state})",
                 resource="instance",

@@ -34,6 +34,7 @@ class NumberColumn:
         self.codes = codes
         self.dtype = dtype
         self._ascending = bool(len(values)) and bool((codes[1:] >= codes[:-1]).all())  # as prices are in an index
+        self._complete = not len(codes) or int(codes.max()) < len(values)
 
     @classmethod
     def of(cls, numbers: Iterable[Number | None], dtype: type[np.generic], count: int) -> NumberColumn:
@@ -74,12 +75,14 @@ class NumberColumn:
 
     def between(self, low: int, high: int) -> Mask:
         """The rows whose code is at least `low` and below `high`."""
-        if not self._ascending:
-            return _between(self.codes, low, high)
-        mask = np.zeros(len(self.codes), np.bool_)
-        first, last = self.codes.searchsorted(np.array((low, high), self.codes.dtype))
-        mask[first:last] = True
-        return mask
+        if self._ascending:
+            mask = np.zeros(len(self.codes), np.bool_)
+            first, last = self.codes.searchsorted(np.array((low, high), self.codes.dtype))
+            mask[first:last] = True
+            return mask
+        if self._complete and high == len(self.values):
+            return self.codes >= low
+        return _between(self.codes, low, high)
 
     @property
     def known(self) -> Mask:
@@ -98,6 +101,16 @@ class NumberColumn:
     def floats(self, rows: Rows, unknown: float) -> NDArray[np.float64]:
         """The values of some rows."""
         return np.array([*self.values, unknown], np.float64)[self.codes[rows]]
+
+
+def every(masks: Sequence[Mask]) -> Mask:
+    """The rows of all the masks. A single one is itself the answer; not to be changed, as a column may keep it."""
+    if len(masks) == 1:
+        return masks[0]
+    found = masks[0] & masks[1]
+    for mask in masks[2:]:
+        found &= mask
+    return found
 
 
 class TextColumn:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import lru_cache, reduce
+from functools import lru_cache
+
+import numpy as np
 
 from controlplane.domain.errors import InvalidArgument, invalid
 from controlplane.domain.gpus import gpu, matching
@@ -36,8 +37,10 @@ class OfferFilter:
     by_confidence: bool
 
 
+@lru_cache(1024)
 def read_filter(text: str, field: str = "filter") -> OfferFilter | None:
-    """The filter that a text means; None for an empty one. Raises InvalidArgument with the place and the word."""
+    """The filter that a text means; None for an empty one. Raises InvalidArgument with the place and the word. Callers
+    ask with the same few texts again and again."""
     try:
         tree = parse(text)
         return OfferFilter(_selection(tree), _mentions_confidence(tree)) if tree is not None else None
@@ -66,8 +69,16 @@ def _selection(node: Node) -> Select:
             inner = _selection(node.inner)
             return lambda index, outlook: ~inner(index, outlook)
     parts = [_selection(part) for part in node.parts]
-    join = operator.and_ if node.every else operator.or_
-    return lambda index, outlook: reduce(join, [part(index, outlook) for part in parts])
+    join = np.logical_and if node.every else np.logical_or
+
+    def joined(index: OfferIndex, outlook: Callable[[], Outlook]) -> Mask:
+        first, second, *others = (part(index, outlook) for part in parts)
+        mask: Mask = join(first, second)  # an array of its own: the parts may be kept
+        for other in others:
+            join(mask, other, out=mask)
+        return mask
+
+    return joined
 
 
 def _comparison(node: Comparison) -> Select:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from controlplane.domain.gpus import gpu
 from controlplane.domain.requirements import Requirements
-from controlplane.usecases.offer_columns import Mask
+from controlplane.usecases.offer_columns import Mask, every
 from controlplane.usecases.offer_index import OfferIndex
 
 
@@ -23,18 +23,14 @@ class Test:
 
 def tests(wanted: Requirements, currency: str) -> Iterator[Test]:
     """What is required, the hardware first. The confidence is not among it: it depends on the time."""
-    yield Test("another currency", True, lambda index: index.texts["currency"].equal(currency))
+    yield Test("another currency", True, lambda index: index.texts["currency"].kept(currency.__eq__))
     yield from _hardware(wanted)
     yield from _terms(wanted)
 
 
 def matching(index: OfferIndex, wanted: Requirements, currency: str) -> Mask:
-    """The rows that meet all of it."""
-    first, *others = tests(wanted, currency)
-    mask = first.met(index)
-    for test in others:
-        mask &= test.met(index)
-    return mask
+    """The rows that meet all of it; not to be changed."""
+    return every([test.met(index) for test in tests(wanted, currency)])
 
 
 def vendor_of(gpu_type: str) -> str:

@@ -55,7 +55,8 @@ class Moment:
 def rank(
     index: OfferIndex, wanted: Requirements, currency: str, moment: Moment, cap: int | None, template: Template | None
 ) -> Ranking:
-    """Preferred regions come first, in their order; then the lowest expected price, the lowest price, and the id."""
+    """A preferred offer comes first, then preferred regions, in their order; then the lowest expected price, the lowest
+    price, and the id."""
     left, skipped = np.ones(len(index), np.bool_), dict[str, Mask]()
     for test in tests(wanted, currency):
         met = test.met(index)
@@ -67,7 +68,7 @@ def rank(
         left &= met
     rows = np.flatnonzero(left)
     expected = _expected(index, moment.outlook, rows)
-    order = _best(_preference(index, wanted.preferred_regions, rows), expected)
+    order = _best(_preference(index, wanted, rows), expected)
     chosen = rows[order].tolist()
     return Ranking(
         tuple(
@@ -98,7 +99,8 @@ def _conditions(
         found[why] = ~providers.where(names.__contains__)
     if wanted.min_confidence:
         found["too uncertain"] = moment.outlook.compare(">=", wanted.min_confidence)
-    found["resting"] = ~moment.resting
+    # An offer that failed a moment ago is still asked for when it is named.
+    found["resting"] = ~moment.resting | _is_preferred(index, wanted)
     found[BEING_BOUGHT] = ~moment.claimed
     return found
 
@@ -111,10 +113,21 @@ def _expected(index: OfferIndex, outlook: Outlook, rows: Rows) -> NDArray[np.flo
     return prices / np.maximum(_LEAST_CHANCE, outlook.all(rows) * reliability)
 
 
-def _preference(index: OfferIndex, regions: tuple[str, ...], rows: Rows) -> NDArray[np.int64]:
-    column = index.texts["region"]
+def _preference(index: OfferIndex, wanted: Requirements, rows: Rows) -> NDArray[np.int64]:
+    regions, column = wanted.preferred_regions, index.texts["region"]
     places = [regions.index(word) if word in regions else len(regions) for word in column.values]
-    return np.array(places, np.int64)[column.codes[rows]]
+    preference = np.array(places, np.int64)[column.codes[rows]]
+    if wanted.preferred_offer:
+        preference[_is_preferred(index, wanted)[rows]] = -1
+    return preference
+
+
+def _is_preferred(index: OfferIndex, wanted: Requirements) -> Mask:
+    found: Mask = np.zeros(len(index), np.bool_)
+    offer = index.get(wanted.preferred_offer)
+    if offer is not None:
+        found[index.rows_of(offer.provider, "offer", offer.id)] = True
+    return found
 
 
 def _best(preference: NDArray[np.int64], expected: NDArray[np.float64]) -> Rows:

@@ -6,15 +6,17 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 import numpy as np
 
 from controlplane.domain.billing import SECOND
-from controlplane.domain.failures import FailureRecord
+from controlplane.domain.failures import FailureRecord, subjects
 from controlplane.domain.offer import Offer
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.template import Template
+from controlplane.usecases.offer_columns import Mask
 from controlplane.usecases.offer_confidence import (
     Damage,
     FailureMemory,
@@ -140,10 +142,24 @@ class OfferBook:
             self.outlook(self.view(now)),
             resting(index, self._memory.all(), now),
             claimed,
-            frozenset(name for name in self._pages if self.freshness(name, now) is Freshness.STALE),
+            self._stale(now),
             shut,
         )
         return rank(index, requirements, currency, moment, cap, template)
+
+    def sellable(self, now: int) -> Mask:
+        """The rows that can be rented now: there are some, they do not rest, and the page is not stale."""
+        index = self._index
+        stale = self._stale(now)
+        found = index.numbers["available"].compare(">", 0) & ~resting(index, self._memory.all(), now)
+        return found & ~index.texts["provider"].where(stale.__contains__) if stale else found
+
+    def _stale(self, now: int) -> frozenset[str]:
+        return frozenset(name for name in self._pages if self.freshness(name, now) is Freshness.STALE)
+
+    def failures(self) -> list[FailureRecord]:
+        """What is remembered of failures, by subject."""
+        return sorted(self._memory.all(), key=lambda record: record.id)
 
     def view(self, now: int) -> View:
         """The book's own ages, as of now."""
@@ -175,6 +191,15 @@ class OfferBook:
     def remember(self, records: Iterable[FailureRecord]) -> None:
         """Take what is remembered of failures, each record in the place of the last one of its subject."""
         self._memory.remember(records)
+
+    def resting(self, offer: Offer, now: int) -> str:
+        """Why the offer is not to be tried now, in a few words; empty when it may be."""
+        records = (self._memory.get(id) for id in subjects(offer))
+        last = max((r for r in records if r is not None), key=lambda r: r.rest_until, default=None)
+        if last is None or last.rest_until <= now:
+            return ""
+        until = datetime.fromtimestamp(last.rest_until / SECOND, UTC)
+        return f"{last.cause.lower().replace('_', ' ')} a moment ago, rests until {until:%H:%M:%S} UTC"
 
     def claim(self, offer_id: str) -> None:
         """A purchase of the offer is under way in this process; pair with `release`."""

@@ -42,7 +42,7 @@ class Subscription:
     def __init__(self, account_id: str, subject_id: str, key_id: str, after: int) -> None:
         self.account_id = account_id
         self.subject_id = subject_id  # empty: the account's instances and budgets
-        self.key_id = key_id
+        self.key_id = key_id  # that it ends with; empty: it ends with none
         self.seen = after  # every event up to here that concerns it was queued
         self.ended: tuple[str, str] | None = None
         self._queue: deque[Pending] = deque()

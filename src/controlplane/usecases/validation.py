@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from controlplane.domain.account import Account
-from controlplane.domain.errors import FailedPrecondition, PermissionDenied, invalid
+from controlplane.domain.errors import AlreadyExists, FailedPrecondition, PermissionDenied, invalid
+from controlplane.domain.instance import Instance
 from controlplane.domain.principal import Principal
+from controlplane.domain.state import State
 
 _LABEL_KEY = re.compile(r"[A-Za-z0-9._/-]{1,63}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -29,6 +31,19 @@ def check_labels(labels: Mapping[str, str]) -> None:
             raise invalid("labels", "keys must be 1 to 63 characters of [A-Za-z0-9._/-]", key)
         if len(value) > 255:
             raise invalid(f"labels[{key}]", "must be at most 255 characters", value)
+
+
+def check_sole(labels: Mapping[str, str], sole: Sequence[str], live: Iterable[Instance]) -> None:
+    """Refuse an instance whose labels named by `sole` another active one has, too: one that neither ends nor stands
+    still."""
+    for other in live:
+        same = all(other.labels.get(name) == labels.get(name) for name in sole)
+        if same and not other.ending and other.state not in (State.STOPPING, State.STOPPED):
+            shown = ", ".join(f"{name}={labels.get(name)}" for name in sole)
+            raise AlreadyExists(
+                f"instance {other.id} with the labels {shown} is {other.state}",
+                resource="instance", field="labels", value=shown, id=other.id, state=other.state,
+            )  # fmt: skip
 
 
 def check_env(env: Mapping[str, str]) -> None:

@@ -38,7 +38,7 @@ def connection_message(row: Instance) -> pb.Connection:
         ssh_port=row.ssh_port,
         ssh_user=row.ssh_user,
         ssh_host_key=row.ssh_host_key,
-        ssh_command=f"ssh -p {row.ssh_port} {row.ssh_user}@{row.ssh_host}",
+        ssh_command=f"ssh -p {row.ssh_port} {row.ssh_user}@{row.ssh_host}" if row.ssh_host else "",
         model_url="" if jupyter else row.model_url,
         jupyter_url=row.model_url if jupyter else "",
     )

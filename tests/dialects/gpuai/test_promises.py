@@ -100,7 +100,7 @@ def test_a_key_format_that_is_none(world: World) -> None:
         world.account.keys.CreateApiKey(pb.CreateApiKeyRequest(name="k", key_format="gpu.ai"))
     assert refused.value.details() == (
         "key_format must be among gp_live, gpuai, gpuai_live, gpuplane, hoon_pk_live, hoon_sk_live, hoon_sk_test, "
-        "hoonify; got 'gpu.ai'"
+        "hoonify, shopper, shopper_live; got 'gpu.ai'"
     )
 
 

@@ -48,7 +48,7 @@ def test_all_options(cli: Run, plane: FakePlane) -> None:
     result = cli(
         *("instances", "create", "--offer", "local-cpu", "--ssh-key", "sshkey_1", "--name", "box", "--disk", "20"),
         *("--label", "team=a", "--env", "X=1", "--for", "2h", "--max-duration", "1d", "--idle", "30m"),
-        *("--model", "m", "--image", "i", "--request-id", "r", "-q"),
+        *("--model", "m", "--quantization", "awq", "--image", "i", "--keep-disk", "--request-id", "r", "-q"),
     )
     assert result.out == f"{canned.ID}\n"
     asked = plane.requests("CreateInstance")[0]
@@ -56,6 +56,7 @@ def test_all_options(cli: Run, plane: FakePlane) -> None:
     assert (list(asked.ssh_key_ids), dict(asked.labels), dict(asked.env)) == (["sshkey_1"], {"team": "a"}, {"X": "1"})
     assert (asked.reservation.seconds, asked.max_duration.seconds, asked.idle_timeout.seconds) == (7200, 86_400, 1800)
     assert (asked.launch_mode, asked.model, asked.image) == (instance_pb2.LAUNCH_MODE_MODEL, "m", "i")
+    assert (asked.quantization, asked.preserve_disk) == ("awq", True)
     assert not asked.HasField("max_price_per_hour")
 
 

@@ -138,6 +138,13 @@ def test_ssh_pins_the_host_key_and_passes_the_exit_code(
     assert not Path(known_hosts).exists()
 
 
+def test_ssh_to_a_machine_without_it_says_where_it_serves(cli: Run, plane: FakePlane) -> None:
+    plane.on("GetConnection", instance_pb2.Connection(model_url="http://203.0.113.7:41000/v1"))
+    result = cli("instances", "ssh", canned.ID)
+    assert result.code != 0
+    assert "the machine has no SSH; what it serves is at http://203.0.113.7:41000/v1" in result.err
+
+
 def test_known_hosts_on_the_usual_port() -> None:
     usual = instance_pb2.Connection(ssh_host="h", ssh_port=22, ssh_host_key="k v")
     assert ssh.known_hosts_line(usual) == "h k v\n"

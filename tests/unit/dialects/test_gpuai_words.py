@@ -111,6 +111,11 @@ def test_a_running_cpu_instance_of_this_host() -> None:
     assert "terminated_at" not in found
 
 
+def test_a_machine_without_ssh_has_no_connection_of_this_api() -> None:
+    found = shown(instance_shown(canonical(State.RUNNING, connection={"model_url": "http://h:1/v1"})))
+    assert "connection" not in found
+
+
 def test_a_failed_operation_says_why() -> None:
     message = operation_pb2.Operation(
         id="u", kind="OPERATION_KIND_CREATE_INSTANCE", state="OPERATION_STATE_FAILED", instance_id="inst_1",

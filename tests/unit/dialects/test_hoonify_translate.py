@@ -92,6 +92,11 @@ def test_endpoints_are_there_exactly_while_it_is_ready(state: State) -> None:
         assert seen.endpoints.ssh.command == "ssh -p 2222 root@10.0.0.1"
 
 
+def test_a_machine_without_ssh_has_no_endpoint_of_this_api() -> None:
+    seen = shown(state=State.RUNNING, model_url="http://h:1/v1", wish=Wish(offer_id="o", mode="model", model="m"))
+    assert (seen.status, seen.HasField("endpoints")) == ("ready", False)
+
+
 def test_jupyter_is_there_where_the_machine_has_it() -> None:
     running = {"state": State.RUNNING, "ssh_host": "h", "ssh_port": 22, "model_url": "http://h:1"}
     seen = shown(**running, wish=Wish(offer_id="o", mode="jupyter"))

@@ -252,7 +252,8 @@ def test_a_spot_machine_is_bid_for_with_a_margin_that_yields_to_the_cap() -> Non
 @pytest.mark.parametrize(
     "changes",
     [
-        {"mode": LaunchMode.MODEL}, {"env": {"-p 1:1": "1"}}, {"env": {"--privileged": ""}}, {"env": {"A B": ""}},
+        {"mode": LaunchMode.JUPYTER}, {"mode": LaunchMode.MODEL, "model": "m", "on_start": "x"},
+        {"env": {"-p 1:1": "1"}}, {"env": {"--privileged": ""}}, {"env": {"A B": ""}},
         {"ports": tuple(range(1, 66))}, {"image": "x" * 1025}, {"authorized_keys": ("a\nb",)}, {"label": "x" * 257},
     ],
 )  # fmt: skip

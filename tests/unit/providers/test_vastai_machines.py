@@ -312,6 +312,43 @@ def test_logs_that_cannot_be_had(url: str) -> None:
         logs(url)
 
 
+SSH_KEY = "ssh-rsa AAAAANOTHER"
+
+
+def add_key(*replies: Any) -> Marketplace:
+    """The marketplace after a key was added, or not."""
+    marketplace = Marketplace({f"POST {ONE}ssh/": in_turn(*replies)})
+    with_provider(marketplace, lambda provider, _: provider.add_key(ID, SSH_KEY))
+    return marketplace
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        [answer({"success": True, "msg": "SSH key attached successfully"})],
+        [httpx2.ReadTimeout("lost"), answer({"success": True, "msg": ""})],
+        [httpx2.ReadTimeout("lost"), answer({"success": False, "msg": "SSH key already attached"}, 400)],
+        [answer(text="API requests too frequent", status=429), answer({"success": True, "msg": ""})],
+    ],
+)
+def test_a_key_is_added_whatever_becomes_of_the_first_answer(replies: list[Any]) -> None:
+    sent = add_key(*replies).sent("POST")
+    assert [json.loads(request.content) for request in sent] == [{"ssh_key": SSH_KEY}] * len(replies)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer({"success": False, "error": "no_such_instance", "msg": "instance already destroyed"}, 404),
+        answer({"success": False, "error": "invalid_args", "msg": "bad key"}, 400),
+        answer({"msg": "who knows"}), answer(text="<html>"), answer({"success": False, "error": "auth_error"}, 401),
+    ],
+)  # fmt: skip
+def test_a_key_that_was_not_taken_is_no_success(reply: Any) -> None:
+    with pytest.raises(ProviderError):
+        add_key(reply)
+
+
 async def test_what_it_cannot_do_is_refused() -> None:
     provider = VastaiProvider.__new__(VastaiProvider)
     with pytest.raises(ProviderError):

@@ -17,7 +17,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class CreateInstanceRequest(_message.Message):
-    __slots__ = ("request_id", "name", "labels", "offer_id", "requirements", "max_price_per_hour", "ssh_key_ids", "ssh_public_keys", "image", "disk_gb", "launch_mode", "model", "env", "reservation", "max_duration", "idle_timeout", "template_id", "on_start", "ports", "max_retries")
+    __slots__ = ("request_id", "name", "labels", "offer_id", "requirements", "max_price_per_hour", "ssh_key_ids", "ssh_public_keys", "image", "disk_gb", "launch_mode", "model", "env", "reservation", "max_duration", "idle_timeout", "template_id", "on_start", "ports", "max_retries", "quantization", "preserve_disk")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +52,8 @@ class CreateInstanceRequest(_message.Message):
     ON_START_FIELD_NUMBER: _ClassVar[int]
     PORTS_FIELD_NUMBER: _ClassVar[int]
     MAX_RETRIES_FIELD_NUMBER: _ClassVar[int]
+    QUANTIZATION_FIELD_NUMBER: _ClassVar[int]
+    PRESERVE_DISK_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     name: str
     labels: _containers.ScalarMap[str, str]
@@ -72,7 +74,9 @@ class CreateInstanceRequest(_message.Message):
     on_start: str
     ports: _containers.RepeatedScalarFieldContainer[int]
     max_retries: int
-    def __init__(self, request_id: _Optional[str] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., offer_id: _Optional[str] = ..., requirements: _Optional[_Union[_offer_service_pb2.Requirements, _Mapping]] = ..., max_price_per_hour: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., ssh_key_ids: _Optional[_Iterable[str]] = ..., ssh_public_keys: _Optional[_Iterable[str]] = ..., image: _Optional[str] = ..., disk_gb: _Optional[int] = ..., launch_mode: _Optional[_Union[_instance_pb2.LaunchMode, str]] = ..., model: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., reservation: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., template_id: _Optional[str] = ..., on_start: _Optional[str] = ..., ports: _Optional[_Iterable[int]] = ..., max_retries: _Optional[int] = ...) -> None: ...
+    quantization: str
+    preserve_disk: bool
+    def __init__(self, request_id: _Optional[str] = ..., name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., offer_id: _Optional[str] = ..., requirements: _Optional[_Union[_offer_service_pb2.Requirements, _Mapping]] = ..., max_price_per_hour: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., ssh_key_ids: _Optional[_Iterable[str]] = ..., ssh_public_keys: _Optional[_Iterable[str]] = ..., image: _Optional[str] = ..., disk_gb: _Optional[int] = ..., launch_mode: _Optional[_Union[_instance_pb2.LaunchMode, str]] = ..., model: _Optional[str] = ..., env: _Optional[_Mapping[str, str]] = ..., reservation: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., template_id: _Optional[str] = ..., on_start: _Optional[str] = ..., ports: _Optional[_Iterable[int]] = ..., max_retries: _Optional[int] = ..., quantization: _Optional[str] = ..., preserve_disk: _Optional[bool] = ...) -> None: ...
 
 class BatchCreateInstancesRequest(_message.Message):
     __slots__ = ("request_id", "requests")

@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gpuplane/v1/system_service.proto\x12\x0bgpuplane.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\x12\n\x10GetHealthRequest\"\xcc\x01\n\x06Health\x12\x16\n\x06status\x18\x01 \x01(\tR\x06status\x12\x1c\n\ttimestamp\x18\x02 \x01(\tR\ttimestamp\x12\x37\n\x06\x63hecks\x18\x03 \x03(\x0b\x32\x1f.gpuplane.v1.Health.ChecksEntryR\x06\x63hecks\x1aS\n\x0b\x43hecksEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x18.gpuplane.v1.HealthCheckR\x05value:\x02\x38\x01\"k\n\x0bHealthCheck\x12\x18\n\x07healthy\x18\x01 \x01(\x08R\x07healthy\x12(\n\x10response_time_ms\x18\x02 \x01(\x01R\x0eresponseTimeMs\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\"\x15\n\x13GetReadinessRequest\"?\n\tReadiness\x12\x14\n\x05ready\x18\x01 \x01(\x08R\x05ready\x12\x1c\n\ttimestamp\x18\x02 \x01(\tR\ttimestamp\"\x13\n\x11GetMetricsRequest\"\x16\n\x14GetServerInfoRequest\"i\n\nServerInfo\x12\x18\n\x07version\x18\x01 \x01(\tR\x07version\x12#\n\rdeployment_id\x18\x02 \x01(\tR\x0c\x64\x65ploymentId\x12\x1c\n\tproviders\x18\x03 \x03(\tR\tproviders2\xf4\x02\n\x06System\x12P\n\tGetHealth\x12\x1d.gpuplane.v1.GetHealthRequest\x1a\x13.gpuplane.v1.Health\"\x0f\x82\xd3\xe4\x93\x02\t\x12\x07/health\x12X\n\x0cGetReadiness\x12 .gpuplane.v1.GetReadinessRequest\x1a\x16.gpuplane.v1.Readiness\"\x0e\x82\xd3\xe4\x93\x02\x08\x12\x06/ready\x12T\n\nGetMetrics\x12\x1e.gpuplane.v1.GetMetricsRequest\x1a\x14.google.api.HttpBody\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/metrics\x12h\n\rGetServerInfo\x12!.gpuplane.v1.GetServerInfoRequest\x1a\x17.gpuplane.v1.ServerInfo\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/gpuplane/v1/serverb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gpuplane/v1/system_service.proto\x12\x0bgpuplane.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\x12\n\x10GetHealthRequest\"\xc8\x02\n\x06Health\x12\x16\n\x06status\x18\x01 \x01(\tR\x06status\x12\x1c\n\ttimestamp\x18\x02 \x01(\tR\ttimestamp\x12\x37\n\x06\x63hecks\x18\x03 \x03(\x0b\x32\x1f.gpuplane.v1.Health.ChecksEntryR\x06\x63hecks\x12=\n\x08services\x18\x04 \x03(\x0b\x32!.gpuplane.v1.Health.ServicesEntryR\x08services\x1aS\n\x0b\x43hecksEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x18.gpuplane.v1.HealthCheckR\x05value:\x02\x38\x01\x1a;\n\rServicesEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"k\n\x0bHealthCheck\x12\x18\n\x07healthy\x18\x01 \x01(\x08R\x07healthy\x12(\n\x10response_time_ms\x18\x02 \x01(\x01R\x0eresponseTimeMs\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\"\x15\n\x13GetReadinessRequest\"?\n\tReadiness\x12\x14\n\x05ready\x18\x01 \x01(\x08R\x05ready\x12\x1c\n\ttimestamp\x18\x02 \x01(\tR\ttimestamp\"\x13\n\x11GetMetricsRequest\"\x16\n\x14GetServerInfoRequest\"i\n\nServerInfo\x12\x18\n\x07version\x18\x01 \x01(\tR\x07version\x12#\n\rdeployment_id\x18\x02 \x01(\tR\x0c\x64\x65ploymentId\x12\x1c\n\tproviders\x18\x03 \x03(\tR\tproviders2\xf4\x02\n\x06System\x12P\n\tGetHealth\x12\x1d.gpuplane.v1.GetHealthRequest\x1a\x13.gpuplane.v1.Health\"\x0f\x82\xd3\xe4\x93\x02\t\x12\x07/health\x12X\n\x0cGetReadiness\x12 .gpuplane.v1.GetReadinessRequest\x1a\x16.gpuplane.v1.Readiness\"\x0e\x82\xd3\xe4\x93\x02\x08\x12\x06/ready\x12T\n\nGetMetrics\x12\x1e.gpuplane.v1.GetMetricsRequest\x1a\x14.google.api.HttpBody\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/metrics\x12h\n\rGetServerInfo\x12!.gpuplane.v1.GetServerInfoRequest\x1a\x17.gpuplane.v1.ServerInfo\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/gpuplane/v1/serverb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HEALTH_CHECKSENTRY']._loaded_options = None
   _globals['_HEALTH_CHECKSENTRY']._serialized_options = b'8\001'
+  _globals['_HEALTH_SERVICESENTRY']._loaded_options = None
+  _globals['_HEALTH_SERVICESENTRY']._serialized_options = b'8\001'
   _globals['_SYSTEM'].methods_by_name['GetHealth']._loaded_options = None
   _globals['_SYSTEM'].methods_by_name['GetHealth']._serialized_options = b'\202\323\344\223\002\t\022\007/health'
   _globals['_SYSTEM'].methods_by_name['GetReadiness']._loaded_options = None
@@ -46,21 +48,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETHEALTHREQUEST']._serialized_start=106
   _globals['_GETHEALTHREQUEST']._serialized_end=124
   _globals['_HEALTH']._serialized_start=127
-  _globals['_HEALTH']._serialized_end=331
-  _globals['_HEALTH_CHECKSENTRY']._serialized_start=248
-  _globals['_HEALTH_CHECKSENTRY']._serialized_end=331
-  _globals['_HEALTHCHECK']._serialized_start=333
-  _globals['_HEALTHCHECK']._serialized_end=440
-  _globals['_GETREADINESSREQUEST']._serialized_start=442
-  _globals['_GETREADINESSREQUEST']._serialized_end=463
-  _globals['_READINESS']._serialized_start=465
-  _globals['_READINESS']._serialized_end=528
-  _globals['_GETMETRICSREQUEST']._serialized_start=530
-  _globals['_GETMETRICSREQUEST']._serialized_end=549
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=551
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=573
-  _globals['_SERVERINFO']._serialized_start=575
-  _globals['_SERVERINFO']._serialized_end=680
-  _globals['_SYSTEM']._serialized_start=683
-  _globals['_SYSTEM']._serialized_end=1055
+  _globals['_HEALTH']._serialized_end=455
+  _globals['_HEALTH_CHECKSENTRY']._serialized_start=311
+  _globals['_HEALTH_CHECKSENTRY']._serialized_end=394
+  _globals['_HEALTH_SERVICESENTRY']._serialized_start=396
+  _globals['_HEALTH_SERVICESENTRY']._serialized_end=455
+  _globals['_HEALTHCHECK']._serialized_start=457
+  _globals['_HEALTHCHECK']._serialized_end=564
+  _globals['_GETREADINESSREQUEST']._serialized_start=566
+  _globals['_GETREADINESSREQUEST']._serialized_end=587
+  _globals['_READINESS']._serialized_start=589
+  _globals['_READINESS']._serialized_end=652
+  _globals['_GETMETRICSREQUEST']._serialized_start=654
+  _globals['_GETMETRICSREQUEST']._serialized_end=673
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=675
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=697
+  _globals['_SERVERINFO']._serialized_start=699
+  _globals['_SERVERINFO']._serialized_end=804
+  _globals['_SYSTEM']._serialized_start=807
+  _globals['_SYSTEM']._serialized_end=1179
 # @@protoc_insertion_point(module_scope)

@@ -13,7 +13,7 @@ class GetHealthRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Health(_message.Message):
-    __slots__ = ("status", "timestamp", "checks")
+    __slots__ = ("status", "timestamp", "checks", "services")
     class ChecksEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -21,13 +21,22 @@ class Health(_message.Message):
         key: str
         value: HealthCheck
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[HealthCheck, _Mapping]] = ...) -> None: ...
+    class ServicesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     STATUS_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     CHECKS_FIELD_NUMBER: _ClassVar[int]
+    SERVICES_FIELD_NUMBER: _ClassVar[int]
     status: str
     timestamp: str
     checks: _containers.MessageMap[str, HealthCheck]
-    def __init__(self, status: _Optional[str] = ..., timestamp: _Optional[str] = ..., checks: _Optional[_Mapping[str, HealthCheck]] = ...) -> None: ...
+    services: _containers.ScalarMap[str, str]
+    def __init__(self, status: _Optional[str] = ..., timestamp: _Optional[str] = ..., checks: _Optional[_Mapping[str, HealthCheck]] = ..., services: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class HealthCheck(_message.Message):
     __slots__ = ("healthy", "response_time_ms", "message")

@@ -169,7 +169,12 @@ class MemoryStore:
 
     async def usage(self, scope: Scope, query: UsageQuery) -> list[UsageRow]:
         entries: list[LedgerEntry] = list(self._disk.table(LedgerEntry).values())
-        return sum_usage((e for e in entries if scope.sees(e.account_id)), query)
+        seen = (e for e in entries if scope.sees(e.account_id))
+        if query.label is not None:
+            carriers = InstanceQuery(labels=(query.label,))
+            instances = self._disk.table(Instance)
+            seen = (e for e in seen if e.instance_id in instances and _meets(carriers, instances[e.instance_id]))
+        return sum_usage(seen, query)
 
     async def window(self) -> LogWindow:
         events = self._disk.events

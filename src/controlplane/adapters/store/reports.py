@@ -86,8 +86,8 @@ def sum_usage(entries: Iterable[LedgerEntry], query: UsageQuery) -> list[UsageRo
                 e.start_at,
                 str(getattr(e, query.group)) if query.group else "",
                 e.instance_id,
-                e.end_at - e.start_at,
-                (e.end_at - e.start_at) * max(1, e.gpu_count),
+                e.machine_us,
+                e.machine_us * max(1, e.gpu_count),
                 e.amount_nano,
             )
             for e in chosen

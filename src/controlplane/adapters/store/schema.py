@@ -19,7 +19,7 @@ from controlplane.ports.ids import Ids
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-SCHEMA = 3
+SCHEMA = 4
 """The number of this build's newest migration."""
 
 MIN_COMPATIBLE = 1

@@ -271,7 +271,7 @@ class Statements:
         ledger = tables.ledger
         hour = ledger.c.start_at - ledger.c.start_at % HOUR if query.bucket else sa.literal(0)
         group = ledger.c[query.group] if query.group else sa.literal("")
-        length = ledger.c.end_at - ledger.c.start_at
+        length = sa.case((ledger.c.storage, 0), else_=ledger.c.end_at - ledger.c.start_at)
         gpus = sa.case((ledger.c.gpu_count > 1, ledger.c.gpu_count), else_=1)
         keys = (hour.label("hour"), group.label("grouped"), ledger.c.instance_id)
         clause = sa.select(
@@ -285,7 +285,16 @@ class Statements:
             clause = clause.where(ledger.c.account_id == account_id)
         if query.instance_id:
             clause = clause.where(ledger.c.instance_id == query.instance_id)
+        if query.label is not None:
+            clause = clause.where(ledger.c.instance_id.in_(self._labelled(account_id, *query.label)))
         return clause.group_by(*(sa.literal_column(name) for name in ("hour", "grouped")), ledger.c.instance_id)
+
+    def _labelled(self, account_id: str | None, key: str, value: str | None) -> Any:
+        """Ids of the instances that carry a label."""
+        table = tables.instances
+        found = self._label(table.c.labels, sa.literal(key))
+        clause = sa.select(table.c.id).where(found.is_not(None) if value is None else found == value)
+        return clause if account_id is None else clause.where(table.c.account_id == account_id)
 
     def _filtered(self, clause: Any, table: sa.Table, query: InstanceQuery | OperationQuery) -> Any:
         if isinstance(query, OperationQuery):

@@ -43,8 +43,8 @@ def _int(name: str, *, null: bool = False) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger, nullable=null)
 
 
-def _flag(name: str) -> sa.Column[bool]:
-    return sa.Column(name, sa.Boolean, nullable=False)
+def _flag(name: str, *, later: bool = False) -> sa.Column[bool]:
+    return sa.Column(name, sa.Boolean, nullable=False, server_default=sa.false() if later else None)
 
 
 def _lease() -> tuple[sa.Column[Any], ...]:
@@ -94,7 +94,8 @@ instances = sa.Table(
     _text("ssh_host_key"), _text("model_url"), _int("expire_at", null=True), _int("hard_expire_at", null=True),
     _int("idle_timeout_s"),
     _int("idle_since", null=True), _text("stop_reason"), _text("stop_message"), _int("stop_at", null=True),
-    _flag("stop_force"), _text("terminate_operation_id"), _int("charged_nano"), _int("charged_until", null=True),
+    _flag("stop_force"), _text("terminate_operation_id"), sa.Column("kept", sa.Text),
+    _int("charged_nano"), _int("charged_until", null=True),
     _int("cost_nano"), _int("cost_until", null=True), sa.Column("meter", sa.Text), _int("hold_nano"),
     _int("seen_at", null=True), _int("missing_since", null=True), *_message(),
     sa.Index("instances_account", "account_id", "id"),
@@ -124,7 +125,7 @@ budgets = sa.Table(
 ledger = sa.Table(
     "ledger", metadata, _id(), _text("kind"), _text("account_id"), _text("instance_id"), _int("attempt"),
     _int("start_at"), _int("end_at"), _int("amount_nano"), _text("currency"), _text("provider"), _text("gpu_type"),
-    _int("gpu_count"), _int("posted_at"), _text("description"),
+    _int("gpu_count"), _int("posted_at"), _text("description"), _flag("storage", later=True),
     sa.Index("ledger_account", "account_id", "kind", "start_at"),
     sa.Index("ledger_instance", "instance_id", "kind", "start_at"),
 )  # fmt: skip

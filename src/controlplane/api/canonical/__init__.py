@@ -11,13 +11,14 @@ from controlplane.api.canonical.operations import Operations
 from controlplane.api.canonical.provider_credentials import ProviderCredentials
 from controlplane.api.canonical.shapes import Plane
 from controlplane.api.canonical.strays import Strays
-from controlplane.api.canonical.system import Check, System, Vitals
+from controlplane.api.canonical.system import System
 from controlplane.api.canonical.usage import Usage
 from controlplane.api.canonical.webhooks import Webhooks
 from controlplane.api.server import ServiceImpl
+from controlplane.api.vitals import Vitals
 from controlplane.metrics import Metrics
 
-__all__ = ["Check", "Plane", "Vitals", "canonical_services"]
+__all__ = ["Plane", "canonical_services"]
 
 
 def canonical_services(plane: Plane, vitals: Vitals, metrics: Metrics, version: str) -> list[ServiceImpl]:

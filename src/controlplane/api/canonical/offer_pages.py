@@ -9,11 +9,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from gpuplane.v1 import offer_service_pb2 as pb
 
-from controlplane.api.canonical.shapes import joined
+from controlplane.api.pages import nested
 from controlplane.domain.errors import invalid
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.template import Template
-from controlplane.usecases.offer_columns import Mask
+from controlplane.usecases.offer_columns import Mask, every
 from controlplane.usecases.offer_confidence import OutlookOrder
 from controlplane.usecases.offer_filter import OfferFilter, read_filter
 from controlplane.usecases.offer_index import ORDERS, OfferIndex, Order
@@ -73,7 +73,7 @@ class OfferPages:
     def __init__(self, book: OfferBook, tokens: Tokens) -> None:
         self._book = book
         self._tokens = tokens
-        self._bodies: WeakKeyDictionary[OfferIndex, dict[int, bytes]] = WeakKeyDictionary()
+        self._bodies: WeakKeyDictionary[OfferIndex, dict[int, tuple[bytes, bytes]]] = WeakKeyDictionary()
 
     def page(self, listing: Listing, request: pb.ListOffersRequest, now: int) -> bytes:
         """One page of a listing as a serialized ListOffersResponse."""
@@ -91,7 +91,7 @@ class OfferPages:
         shown = rows[:size]
         token = self._token(listing, view, order.position(shown[-1])) if len(rows) > size else ""
         rest = pb.ListOffersResponse(next_page_token=token, total_size=int(np.count_nonzero(mask)))
-        return joined(pb.ListOffersResponse.OFFERS_FIELD_NUMBER, self._messages(shown, present), rest)
+        return b"".join((*self._messages(shown, present), rest.SerializeToString()))
 
     def _order(self, listing: Listing, view: View) -> Order | OutlookOrder:
         if listing.order == "confidence":
@@ -100,21 +100,21 @@ class OfferPages:
 
     def _mask(self, listing: Listing, view: View) -> Mask:
         index = self._book.index
-        mask = matching(index, listing.wanted, listing.currency)
+        masks = [matching(index, listing.wanted, listing.currency)]
         if listing.wanted.min_confidence:
-            mask &= self._book.outlook(view).compare(">=", listing.wanted.min_confidence)
+            masks.append(self._book.outlook(view).compare(">=", listing.wanted.min_confidence))
         if listing.filter is not None:
-            mask &= listing.filter.select(index, lambda: self._book.outlook(view))
+            masks.append(listing.filter.select(index, lambda: self._book.outlook(view)))
         if listing.template is not None:
-            mask &= index.fitting(listing.template)
-        return mask
+            masks.append(index.fitting(listing.template))
+        return every(masks)
 
     def _token(self, listing: Listing, view: View, position: tuple[str, str]) -> str:
         kept = [json.dumps({"at": view.at, "worths": view.worths})] if listing.by_confidence else []
         return self._tokens.page(listing.key, *position, *kept)
 
     def _messages(self, rows: list[int], view: View) -> list[bytes]:
-        """Offers as of now. What a refresh does not change is serialized once."""
+        """Offers as of now, as they stand in a page. What has not changed since it was last shown is not made again."""
         index = self._book.index
         bodies = self._bodies.get(index)
         if bodies is None:
@@ -123,8 +123,10 @@ class OfferPages:
         providers = index.texts["provider"].codes
         messages = []
         for row, confidence in zip(rows, self._book.outlook(view).of_rows(rows), strict=True):
-            body = bodies.get(row)
-            if body is None:
-                body = bodies[row] = offer_body(index.offers[row])
-            messages.append(body + outlook(confidence, freshness[providers[row]]))
+            said = outlook(confidence, freshness[providers[row]])
+            shown = bodies.get(row)
+            if shown is None or shown[0] is not said:
+                whole = offer_body(index.offers[row]) + said
+                shown = bodies[row] = (said, nested(pb.ListOffersResponse.OFFERS_FIELD_NUMBER, whole))
+            messages.append(shown[1])
         return messages

@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 from google.api.httpbody_pb2 import HttpBody
 from gpuplane.v1 import system_service_pb2 as pb
 
 from controlplane.api.call import Call
 from controlplane.api.canonical.shapes import Plane
+from controlplane.api.vitals import Vitals, services_of
 from controlplane.domain.billing import SECOND
 from controlplane.metrics import Metrics
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What one part said. `vital`: without it the server cannot work at all."""
-
-    name: str
-    healthy: bool
-    seconds: float = 0.0
-    message: str = ""
-    vital: bool = False
-
-
-class Vitals(Protocol):
-    """How well the process is; bootstrap knows its parts."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether the server takes work: started, and not stopping."""
-        ...
-
-    async def checks(self) -> Sequence[Check]:
-        """Look at store, loops and providers. Callers need no key: it must be bounded, and may be a second old."""
-        ...
 
 
 class System:
@@ -71,6 +45,7 @@ class System:
                 )
                 for check in checks
             },
+            services=services_of(self._vitals, checks),
         )
 
     async def get_readiness(self, _request: pb.GetReadinessRequest, call: Call) -> pb.Readiness:

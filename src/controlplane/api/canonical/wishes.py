@@ -43,6 +43,7 @@ async def wish_of(core: Core, request: pb.CreateInstanceRequest, call: Call) -> 
         disk_gb=request.disk_gb,
         mode=MODES_BACK[request.launch_mode],
         model=request.model,
+        quantization=request.quantization,
         env=dict(request.env),
         template=request.template_id,
         on_start=request.on_start,
@@ -51,6 +52,7 @@ async def wish_of(core: Core, request: pb.CreateInstanceRequest, call: Call) -> 
         reservation_s=seconds(core, request, "reservation"),
         max_duration_s=seconds(core, request, "max_duration"),
         idle_timeout_s=seconds(core, request, "idle_timeout") or 0,
+        preserve=request.preserve_disk,
     )
 
 

@@ -20,6 +20,7 @@ from grpc.aio import BaseError
 from controlplane.api.call import Call
 from controlplane.api.errors import Failure, MethodUnknown, ascii_text, failure, internal
 from controlplane.api.interceptors.auth import Authenticator, bearer, require
+from controlplane.api.interceptors.keyless import KeylessCallers
 from controlplane.api.interceptors.limits import KeyLimits
 from controlplane.api.interceptors.rest_path import path_check
 from controlplane.api.methods import Method
@@ -52,6 +53,7 @@ class Pipeline:
     metrics: Metrics
     renderers: Mapping[str, ErrorRenderer]  # by the value of x-dialect
     dialects: Mapping[str, Dialect]  # by service; those that are not listed are canonical
+    keyless: Mapping[str, KeylessCallers]  # by dialect; in others every caller needs a key
     stopping: asyncio.Event
     log: Any  # structlog's logger, bound once: its proxy costs more than the line that debug level drops
 
@@ -150,10 +152,12 @@ class Pipeline:
         return self.dialects.get(method.service, CANONICAL)
 
     async def _admit(self, call: Call, dialect: Dialect, scope: str, charge: Callable[[str], None]) -> None:
-        token = bearer(call.metadata)
-        principal = self.authenticator.cached(token, dialect.name)
-        if principal is None:
-            principal = await self.authenticator.authenticate(token, dialect.name)
+        if dialect.name in self.keyless and "authorization" not in call.metadata:
+            principal = self.keyless[dialect.name].admit(call.metadata)
+        else:
+            token = bearer(call.metadata)
+            known = self.authenticator.cached(token, dialect.name)
+            principal = known or await self.authenticator.authenticate(token, dialect.name)
         call.principal = principal
         try:
             self._charge(principal, scope, charge)

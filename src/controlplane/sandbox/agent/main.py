@@ -18,14 +18,15 @@ import asyncssh
 
 from .children import Children
 from .journal import Journal
+from .keys import PROBE_OPTION, Keys
 from .relay import Service
 from .sessions import ProbeSession, Session
 
 CONFIG_FD, SSH_FD, CONTROL_FD, SERVICE_FD = 3, 4, 5, 6  # the launcher's promise
-PROBE_OPTION = "gpuplane-probe"
 _LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::1": "::1"}
 _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
 _END_PATIENCE_S = 0.5
+_WORD_PATIENCE_S = 10.0
 
 
 class Agent:
@@ -38,7 +39,7 @@ class Agent:
         self.children = Children()
         self.journal = Journal(1, secrets=(service["secret"],) if service else ())
         logging.getLogger().addHandler(self.journal)
-        self.keys = asyncssh.import_authorized_keys("\n".join(_key_lines(config)) + "\n")
+        self.keys = Keys(config["probe_key"], config["authorized_keys"])
         self.sessions = 0
         self._host_key = asyncssh.import_private_key(config["host_key"])
         self._service = Service(service, self) if service else None
@@ -98,8 +99,16 @@ class Agent:
         )
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """The control plane's question has no words: whoever connects is told how things stand."""
+        """The control plane's question has no words: whoever connects is told how things stand. It may then hand in a
+        key, in a line of JSON."""
         writer.write(json.dumps({"sessions": self.sessions}).encode() + b"\n")
+        with contextlib.suppress(OSError, TimeoutError, ValueError, KeyError, TypeError):  # nonsense gets no answer
+            async with asyncio.timeout(_WORD_PATIENCE_S):
+                word = await reader.readline()
+            if word:
+                self.keys.add(json.loads(word)["add_key"])
+                self.journal.write("a key was added")
+                writer.write(json.dumps({"added": True}).encode() + b"\n")
         writer.close()
 
 
@@ -117,7 +126,7 @@ class Door(asyncssh.SSHServer):
 
     def begin_auth(self, username: str) -> bool:
         if username == "root":
-            self._conn.set_authorized_keys(self._agent.keys)
+            self._conn.set_authorized_keys(self._agent.keys.accepted)
         return True
 
     def auth_completed(self) -> None:
@@ -141,12 +150,6 @@ class Door(asyncssh.SSHServer):
         if self._probe or address is None:
             return False
         return self._conn.forward_connection(address, dest_port)
-
-
-def _key_lines(config: dict[str, Any]) -> list[str]:
-    closed = f"{PROBE_OPTION},no-pty,no-port-forwarding,no-agent-forwarding,no-X11-forwarding"
-    # First, so that a tenant's key that happens to be the probe's opens no more than the probe may.
-    return [f"{closed} {config['probe_key']}", *config["authorized_keys"]]
 
 
 def _read_config() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from controlplane.simulators.ledger import Span
 from controlplane.simulators.vastai.contract import SCHEDULING, Contract
 from controlplane.simulators.vastai.errors import error, no_such_instance
 from controlplane.simulators.vastai.orders import price_nano
+from controlplane.simulators.vastai.rows import has_ssh
 from controlplane.simulators.vastai.state import VastState
 from controlplane.simulators.wire import Response, json_response, text
 
@@ -160,4 +161,5 @@ class Keeping:
         if contract.running_s(now) == 0:
             return []
         own = self._state.premises.log(contract.id).splitlines()
-        return ["+ service ssh start", f"simulated instance {contract.id} running {image}", *own]
+        begun = ["+ service ssh start"] if has_ssh(contract) else []
+        return [*begun, f"simulated instance {contract.id} running {image}", *own]

@@ -6,7 +6,7 @@ from typing import Any
 
 from controlplane.simulators.faults import Faults
 from controlplane.simulators.machines import Address, Tenancy
-from controlplane.simulators.vastai import asks
+from controlplane.simulators.vastai import asks, entrypoint
 from controlplane.simulators.vastai.contract import Contract
 
 _CLOSED_PORT = 1  # refuses connections on any host
@@ -46,9 +46,8 @@ def instance_row(contract: Contract, now: float, faults: Faults, place: Address 
         "disk_space": contract.disk_gb,
         "disk_usage": -1,
         "disk_util": -1,
-        "gpu_util": 0.0,
+        **_use(contract, now, faults),
         "gpu_temp": 38.0,
-        "cpu_util": 0.0,
         "dph_base": contract.gpu_nano / 1e9,
         "dph_total": (contract.gpu_nano + contract.disk_nano) / 1e9,
         "storage_total_cost": contract.disk_nano / 1e9,
@@ -71,14 +70,17 @@ def runtype(contract: Contract) -> str:
 
 def has_ssh(contract: Contract) -> bool:
     """Whether it has an SSH server: every runtype gives one but args."""
-    return runtype(contract) != "args"
+    return runtype(contract) != entrypoint.RUNTYPE
 
 
 def tenancy(contract: Contract, now: float, faults: Faults) -> Tenancy:
-    """Who can log in now."""
+    """Who can log in now, or what is served."""
     up_since, lost = contract.up_since(now), contract.lost.holds(now) or contract.rebooting.holds(now)
     opens_at = None if up_since is None else up_since + faults.ports_after_s + faults.ssh_after_s
-    listening = opens_at is not None and now >= opens_at and not lost and has_ssh(contract)
+    listening = opens_at is not None and now >= opens_at and not lost
+    if not has_ssh(contract):
+        service = entrypoint.service_of(contract.order)
+        return Tenancy(contract.id, "root", (), listening, contract.version, service)
     keys: tuple[str, ...] = ()
     if opens_at is not None and listening:
         added = contract.key_times
@@ -86,24 +88,34 @@ def tenancy(contract: Contract, now: float, faults: Faults) -> Tenancy:
     return Tenancy(contract.id, "root", keys, listening, contract.version)
 
 
+def _use(contract: Contract, now: float, faults: Faults) -> dict[str, float]:
+    """How busy it is, which nobody measures while it does not run."""
+    percent = faults.utilisation_percent if contract.up_since(now) is not None else -1.0
+    return {"gpu_util": percent, "cpu_util": percent}
+
+
+def _proxy(contract: Contract, place: Address | None) -> dict[str, Any]:
+    """Shown for every instance; behind that of one without SSH is nobody."""
+    offset = 1 if "jupyter" in runtype(contract) else 0  # clients add one to the proxy's port then
+    if place is None:
+        return {"ssh_host": "ssh6.vast.ai", "ssh_port": 10_000 + int(contract.id) % 20_000 - offset, "ssh_idx": "6"}
+    port = place.port if has_ssh(contract) else _CLOSED_PORT
+    return {"ssh_host": place.host, "ssh_port": port - offset, "ssh_idx": "6"}
+
+
 def _ways_in(contract: Contract, now: float, faults: Faults, place: Address | None) -> dict[str, Any]:
-    """The proxy from the start, the direct port once it is up."""
-    kind = runtype(contract)
-    offset = 1 if "jupyter" in kind else 0  # clients add one to the proxy's port then
-    ways: dict[str, Any] = {
-        "ssh_host": place.host if place else "ssh6.vast.ai",
-        "ssh_port": (place.port if place else 10_000 + int(contract.id) % 20_000) - offset,
-        "ssh_idx": "6",
-        "public_ipaddr": None,
-    }
+    """The proxy from the start, the direct ports once it is up."""
+    ways = {**_proxy(contract, place), "public_ipaddr": None}
     up_since = contract.up_since(now)
     if place is None or up_since is None or now < up_since + faults.ports_after_s:
         return ways
     ports: dict[str, Any] = {}
-    if "direc" in kind:
+    if "direc" in runtype(contract):
         ports["22/tcp"] = _mapping(_CLOSED_PORT if contract.direct_blocked else place.port)
-    for number, inside in enumerate(_published(contract.order.get("env") or {})):
-        ports[inside] = _mapping(_FIRST_OPEN_PORT + number)
+    published = _published(contract.order.get("env") or {})
+    served = "" if has_ssh(contract) else entrypoint.served_port(contract.order, published)
+    for number, inside in enumerate(published):
+        ports[inside] = _mapping(place.port if inside == served else _FIRST_OPEN_PORT + number)
     return {**ways, "public_ipaddr": f"{place.host}\n", "ports": ports}
 
 

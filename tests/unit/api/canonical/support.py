@@ -33,7 +33,7 @@ from gpuplane.v1 import (
     webhook_service_pb2_grpc,
 )
 
-from controlplane.api.canonical import Check
+from controlplane.api.vitals import Check
 from controlplane.domain.instance import Instance
 from controlplane.domain.offer import Offer, Tier
 from controlplane.domain.principal import ALL
@@ -95,6 +95,7 @@ class FakeProvider:
 
 class FakeVitals:
     ready = True
+    swept = True
     found = (Check("store", True, 0.0012, vital=True), Check("vastai", False, message="asked in vain"))
 
     async def checks(self) -> Any:

@@ -8,9 +8,9 @@ import grpc
 import pytest
 from google.type.money_pb2 import Money
 
-from controlplane.api.canonical import Check
 from controlplane.api.methods import methods_of_all
 from controlplane.api.scopes import CANONICAL_SERVICES, PUBLIC, canonical_scopes
+from controlplane.api.vitals import Check
 from tests.unit.api.canonical.support import (
     SSH_KEY,
     Code,

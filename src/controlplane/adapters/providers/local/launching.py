@@ -86,14 +86,20 @@ def _mistake(spec: LaunchSpec, settings: LocalSettings) -> str:
     if any("\0" in text or "=" in name for name, value in spec.env.items() for text in (name, value)):
         return "an environment variable holds a zero byte or a name with ="
     for line in (*spec.authorized_keys, spec.probe_key):
-        if not _is_key(line):
+        if not is_key(line):
             return "an authorized key is not one OpenSSH public key line"
     return refusal(spec)
 
 
 def refusal(wish: Wish | LaunchSpec) -> str:
     """Why no local machine can be what is asked for; empty if one can."""
-    return next((f"local machines know no {n}" for n in ("on_start", "ports", "template") if getattr(wish, n)), "")
+    serves = wish.mode == LaunchMode.MODEL
+    unknown = ("on_start", "template", "image", "quantization") if serves else ("on_start", "template", "ports")
+    if name := next((name for name in unknown if getattr(wish, name)), ""):
+        return f"local machines {'that serve a model ' if serves else ''}know no {name}"
+    if serves and len(wish.ports) > 1:
+        return "local machines that serve a model open the port of its server only, which ports[0] may name"
+    return "a model launch needs a model name" if serves and not wish.model else ""
 
 
 def _disk_shortage(wanted_mb: int, offer: Offer, settings: LocalSettings, machines: Machines) -> Stockout | None:
@@ -107,7 +113,8 @@ def _disk_shortage(wanted_mb: int, offer: Offer, settings: LocalSettings, machin
     return Stockout(f"this host has {max(0, free_mb >> 10)} GB of disk left to give")
 
 
-def _is_key(line: str) -> bool:
+def is_key(line: str) -> bool:
+    """Whether it is one line of authorized_keys. Blocking: large keys take milliseconds."""
     if "\n" in line or "\r" in line or not line.strip():
         return False
     try:
@@ -120,8 +127,8 @@ def _is_key(line: str) -> bool:
 def _model_mistake(spec: LaunchSpec, offer: Offer) -> str:
     if not runtime.has_model():
         return f"this host has no model server; install it with: {runtime.MODEL_INSTALL_LINE}"
-    if not spec.model or not spec.model_api_key:
-        return "a model launch needs a model name and a key for its server"
+    if not spec.model_api_key:
+        return "a model launch needs a key for its server"
     if spec.model.startswith("-") or "\0" in spec.model:
         return "the model name cannot be used on a command line"
     if not offer.simulated and _OWN_MODEL not in spec.model.lower():

@@ -33,6 +33,7 @@ from controlplane.ports.provider import (
     ProviderError,
     Stockout,
 )
+from controlplane.sandbox import control
 from controlplane.sandbox.host import Host, Report
 from controlplane.sandbox.machines import Machines, Sighting
 from controlplane.sandbox.spec import SandboxError
@@ -40,6 +41,7 @@ from controlplane.sandbox.spec import SandboxError
 T = TypeVar("T")
 _THREADS = 16
 _LOG_LINES = 10_000
+_KEY_S = 5.0  # a machine that is still coming up takes the key once it is up
 log = structlog.get_logger()
 
 
@@ -57,6 +59,7 @@ class LocalProvider(Provider):
     capabilities = Capabilities(
         logs=True,
         utilisation=True,
+        add_keys=True,
         launch_timeout_s=60.0,
         call_timeout_s=15.0,
         listing_delay_s=0.0,
@@ -117,6 +120,13 @@ class LocalProvider(Provider):
             return Destruction.PENDING
         self._usage.forget(machine_id)
         return Destruction.GONE
+
+    async def add_key(self, machine_id: str, line: str) -> None:
+        """See `Provider.add_key`. The machine's agent keeps it, which outlives this process."""
+        if not await self._in_thread(lambda: launching.is_key(line)):
+            raise ProviderError("it is not one OpenSSH public key line")
+        if not await control.add_key(self._machines.control_socket(machine_id), line, _KEY_S):
+            raise ProviderError("the machine's agent did not take the key")
 
     async def logs(self, machine_id: str, *, tail: int) -> str:
         """See `Provider.logs`."""

@@ -6,14 +6,16 @@ import base64
 import gzip
 import re
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from controlplane.adapters.providers.http import Answer, classify, outcomes, values
 from controlplane.adapters.providers.http.keys import authorized_lines
-from controlplane.adapters.providers.vastai import wire
+from controlplane.adapters.providers.vastai import serving, wire
 from controlplane.adapters.providers.vastai.settings import VastaiSettings
 from controlplane.domain.instance import Wish
 from controlplane.domain.money import NANO
+from controlplane.domain.template import Template
 from controlplane.ports.provider import (
     AuthFailed,
     Created,
@@ -23,6 +25,7 @@ from controlplane.ports.provider import (
     LaunchSpec,
     NoFunds,
     RateLimited,
+    Rejected,
     Stockout,
 )
 
@@ -41,10 +44,15 @@ def disk_gb(spec: LaunchSpec, settings: VastaiSettings) -> int:
     return max(LEAST_DISK_GB, spec.disk_gb or settings.disk_gb)
 
 
-def refusal(wish: Wish | LaunchSpec) -> str:
+def refusal(wish: Wish | LaunchSpec, settings: VastaiSettings) -> str:
     """Why no machine of Vast.ai can be what is asked for; empty if one can."""
-    if wish.mode != LaunchMode.SSH:
-        return "machines on Vast.ai are rented with SSH only"
+    if wish.mode == LaunchMode.JUPYTER:
+        return "machines on Vast.ai are rented with SSH or to serve, not with Jupyter"
+    if wish.mode == LaunchMode.MODEL:
+        # What image a template has is known only once the vendor was asked.
+        image = wish.image or ("" if wish.template else settings.model_image)
+        if why := serving.refusal(wish, image):
+            return why
     if len(wish.image) > _MOST_IMAGE:
         return f"Vast.ai takes images of up to {_MOST_IMAGE} characters"
     if len(wish.ports) > _MOST_PORTS:
@@ -55,9 +63,9 @@ def refusal(wish: Wish | LaunchSpec) -> str:
     return ""
 
 
-def mistake(spec: LaunchSpec) -> str:
+def mistake(spec: LaunchSpec, settings: VastaiSettings) -> str:
     """Why this launch cannot be; empty if it can."""
-    if why := refusal(spec):
+    if why := refusal(spec, settings):
         return why
     if len(spec.label) > _MOST_LABEL:
         return f"Vast.ai takes labels of up to {_MOST_LABEL} characters"
@@ -83,19 +91,45 @@ def on_start_script(spec: LaunchSpec, on_start: str) -> str | None:
     return script if len(script) <= MOST_ON_START else None
 
 
-def body(spec: LaunchSpec, settings: VastaiSettings, script: str, bid_nano: int | None) -> dict[str, Any]:
-    """The request. Ports are keys of `env`; without a price the machine is on demand."""
-    ports = {f"-p {port}:{port}": "1" for port in spec.ports}
+def container(spec: LaunchSpec, settings: VastaiSettings, template: Template | None) -> dict[str, Any] | Rejected:
+    """What the container is and runs, as the request says it. The template, where its vendor names it, fills what the
+    launch leaves open."""
+    return (_served if spec.mode is LaunchMode.MODEL else _entered)(spec, settings, template)
+
+
+def _served(spec: LaunchSpec, settings: VastaiSettings, template: Template | None) -> dict[str, Any] | Rejected:
+    """One that runs its image's own entrypoint."""
+    image = spec.image or (template.image if template is not None else settings.model_image)
+    if why := serving.refusal(spec, image):
+        return Rejected(why)
+    env = {**spec.env, **serving.environment(spec), **_opened(serving.ports(spec))}
+    words = serving.arguments(spec, image)  # left out where there are none, as the vendor's own client does
+    return {"runtype": serving.RUNTYPE, "image": image, "env": env} | ({"args": words} if words else {})
+
+
+def _entered(spec: LaunchSpec, settings: VastaiSettings, template: Template | None) -> dict[str, Any] | Rejected:
+    """One that is entered by SSH."""
+    script = on_start_script(spec, spec.on_start or (template.on_start if template is not None else ""))
+    if script is None:
+        return Rejected(f"the start command and the keys are longer than {MOST_ON_START} characters, even compressed")
+    image = {"image": spec.image or settings.image} if spec.image or not spec.template else {}
+    return {"runtype": _RUNTYPE, "onstart": script, "env": {**spec.env, **_opened(spec.ports)}, **image}
+
+
+def _opened(ports: tuple[int, ...]) -> dict[str, str]:
+    """Ports are keys of `env`."""
+    return {f"-p {port}:{port}": "1" for port in ports}
+
+
+def body(spec: LaunchSpec, settings: VastaiSettings, runs: Mapping[str, Any], bid_nano: int | None) -> dict[str, Any]:
+    """The request; `runs` is what `container` says. Without a price the machine is on demand."""
     request: dict[str, Any] = {
-        "client_id": "me", "label": spec.label, "disk": disk_gb(spec, settings), "runtype": _RUNTYPE,
-        "onstart": script, "env": {**spec.env, **ports}, "target_state": "running",
+        "client_id": "me", "label": spec.label, "disk": disk_gb(spec, settings), "target_state": "running",
         # Said always, for its default differs: else an offer that is gone leaves a stopped machine behind.
-        "cancel_unavail": True,
+        "cancel_unavail": True, **runs,
     }  # fmt: skip
     if spec.template:
         request["template_hash_id"] = spec.template
-    if spec.image or not spec.template:
-        request["image"] = spec.image or settings.image
     if bid_nano is not None:
         request["price"] = round(bid_nano / NANO, 6)
     return request

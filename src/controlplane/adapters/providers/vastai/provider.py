@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 import httpx2
 import structlog
@@ -56,6 +58,9 @@ class VastaiProvider(Provider):
     capabilities = Capabilities(
         logs=True,
         templates=True,
+        stop=True,
+        add_keys=True,
+        utilisation=True,
         launch_timeout_s=PREPARE_S + CREATE_S + 5.0,
         call_timeout_s=LISTING_S + 10.0,  # every other call ends by itself within a minute
         listing_delay_s=30.0,  # not documented; seconds have been seen
@@ -96,15 +101,15 @@ class VastaiProvider(Provider):
 
     def refuses(self, wish: Wish) -> str:
         """See `Provider.refuses`."""
-        return launching.refusal(wish)
+        return launching.refusal(wish, self._settings)
 
     async def launch(self, spec: LaunchSpec) -> LaunchOutcome:
         """See `Provider.launch`. Without a turn it is still sent no sooner than the vendor's interval allows."""
-        if reason := launching.mistake(spec):
+        if reason := launching.mistake(spec, self._settings):
             return Rejected(reason)
         try:
             async with asyncio.timeout(PREPARE_S):  # nothing is asked for in here
-                script = launching.on_start_script(spec, await self._on_start(spec))
+                runs = launching.container(spec, self._settings, await self._template(spec))
                 checked = await self._prices.check(spec, launching.disk_gb(spec, self._settings))
         except TimeoutError:
             return RateLimited(outcomes.LIMITED_S)
@@ -112,12 +117,11 @@ class VastaiProvider(Provider):
             return AuthFailed("the API key was refused")
         except ProviderError as error:
             return outcomes.not_bought(error)
-        if script is None:
-            most = launching.MOST_ON_START
-            return Rejected(f"the start command and the keys are longer than {most} characters, even compressed")
+        if isinstance(runs, Rejected):
+            return runs
         if not isinstance(checked, Purchase):
             return checked
-        return await self._buy(spec, checked, script)
+        return await self._buy(spec, checked, runs)
 
     async def list(self, label_prefix: str) -> Listing:
         """See `Provider.list`."""
@@ -141,6 +145,21 @@ class VastaiProvider(Provider):
         if wire.well_formed(answer).get("success") is not True:
             raise NotUnderstood("an answer to a destroy that tells no success")
         return Destruction.GONE
+
+    async def stop(self, machine_id: str) -> None:
+        """See `Provider.stop`."""
+        answer = await self.client.request(
+            "stop", "PUT", wire.instance_path(_checked(machine_id)), json={"state": "stopped"}, safe=True
+        )
+        wire.well_formed(answer)
+
+    async def add_key(self, machine_id: str, line: str) -> None:
+        """See `Provider.add_key`."""
+        answer = await self.client.request(
+            "attach_key", "POST", wire.instance_path(_checked(machine_id), "ssh/"), json={"ssh_key": line}, safe=True
+        )
+        if not wire.is_attached(answer) and wire.well_formed(answer).get("success") is not True:
+            raise NotUnderstood("an answer to a key that tells no success")
 
     async def bill(self, machine_id: str, since: int) -> int | None:
         """See `Provider.bill`."""
@@ -181,15 +200,14 @@ class VastaiProvider(Provider):
             log.warning("provider.odd_templates", provider=self.name, skipped=len(rows) - len(found))
         return tuple(found)
 
-    async def _on_start(self, spec: LaunchSpec) -> str:
-        """The command to run beside the installation of keys, which takes the place of a template's own."""
+    async def _template(self, spec: LaunchSpec) -> Template | None:
+        """The template to start from, where something of it is needed: a command takes the place of its own."""
         if spec.on_start or not spec.template:
-            return spec.on_start
-        known = (template for template in await self._templates.get() if template.id == spec.template)
-        return next((template.on_start for template in known), "")
+            return None
+        return next((template for template in await self._templates.get() if template.id == spec.template), None)
 
-    async def _buy(self, spec: LaunchSpec, purchase: Purchase, script: str) -> LaunchOutcome:
-        request = launching.body(spec, self._settings, script, purchase.price.bid)
+    async def _buy(self, spec: LaunchSpec, purchase: Purchase, runs: Mapping[str, Any]) -> LaunchOutcome:
+        request = launching.body(spec, self._settings, runs, purchase.price.bid)
         try:
             answer = await self.client.request(
                 "launch", "PUT", wire.ask_path(purchase.ask_id), json=request, admitted=True, deadline_s=CREATE_S,

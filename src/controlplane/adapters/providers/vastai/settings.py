@@ -13,4 +13,5 @@ class VastaiSettings:
     url: str = "https://console.vast.ai"
     spot: bool = True  # also offer interruptible machines
     image: str = "nvidia/cuda:12.4.1-base-ubuntu22.04"
+    model_image: str = "vllm/vllm-openai:latest"  # of machines that serve a model
     disk_gb: int = 16  # offers are priced with it

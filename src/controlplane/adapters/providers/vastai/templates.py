@@ -16,6 +16,9 @@ from controlplane.domain.template import Constraint, Scalar, Template
 _OPS = frozenset({"eq", "neq", "gt", "gte", "lt", "lte", "in", "notin"})
 _MOST_ON_START = 4096
 _MOST_DISK_GB = 1 << 20
+_MOST_NUMBER = 2**31 - 1
+_NUMBERS = ("id", "creator_id", "count_created")
+_TEXTS = {"tag": 128, "env": 8192, "runtype": 64, "extra_filters": 8192}
 _MOST_FLAGS = 16_384  # characters; splitting them as a shell does is slow
 _ODD = re.compile("[\0\ud800-\udfff]")  # zero bytes and half characters: no store takes them, nor does the wire
 _PORT = re.compile(r"(?:[\d.]+:)?(?:\d+:)?(\d{1,5})(?:/tcp)?\Z")
@@ -39,8 +42,22 @@ def template_of(row: Any) -> Template | None:
         on_start=on_start[:_MOST_ON_START] if isinstance(on_start, str) else "",
         ssh=row.get("use_ssh") is not False, recommended=row.get("recommended") is not False,
         disk_gb=values.natural(row.get("recommended_disk_space"), _MOST_DISK_GB) or 0,
-        created_at=values.moment(row.get("created_at")), constraints=constraints,
+        created_at=values.moment(row.get("created_at")), constraints=constraints, vendor=_vendor(row),
     )  # fmt: skip
+
+
+def _vendor(row: dict[str, Any]) -> dict[str, Scalar]:
+    """What the vendor says beside what every template has; members that are absent or of another type are left out."""
+    said: dict[str, Scalar] = {}
+    for name in _NUMBERS:
+        if (number := values.natural(row.get(name), _MOST_NUMBER)) is not None:
+            said[name] = number
+    for name, most in _TEXTS.items():
+        if text := values.text(row.get(name), most):
+            said[name] = text
+    if isinstance(row.get("ssh_direct"), bool):
+        said["ssh_direct"] = row["ssh_direct"]
+    return said
 
 
 def constraints_of(text: Any) -> tuple[Constraint, ...] | None:

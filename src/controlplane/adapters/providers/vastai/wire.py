@@ -31,6 +31,8 @@ def logs_path(machine_id: str) -> str:
 RATES = {
     "launch": Rate(interval_s=4.5, penalty_s=12.0),
     "destroy": Rate(interval_s=3.0, penalty_s=6.0, urgent=True),
+    "stop": Rate(interval_s=1.0, urgent=True),
+    "attach_key": Rate(interval_s=1.0),
     "show": Rate(interval_s=2.0),
     "list": Rate(interval_s=1.0),
     "search": Rate(per_minute=10, reserve=5),
@@ -56,6 +58,12 @@ def is_absent(answer: Answer) -> bool:
     failed = answer.status == 404 or told.get("success") is False
     words = f"{told.get('error')} {told.get('msg')}"
     return failed and not is_auth(answer) and ("no_such_instance" in words or "not_found" in words)
+
+
+def is_attached(answer: Answer) -> bool:
+    """Whether the answer says that a machine has the SSH key already. That is not documented; other people's clients
+    expect it where a call is repeated after a lost answer."""
+    return not is_auth(answer) and answer.says("already attached", "already exists")
 
 
 class KeyRefused(Refused):

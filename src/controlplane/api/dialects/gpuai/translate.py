@@ -66,7 +66,7 @@ def instance_shown(message: instance_pb2.Instance) -> pb.Instance:
         price_per_hour=(price.units * NANO + price.nanos) / NANO,
         created_at=time_shown(message.create_time),
     )
-    if message.HasField("connection"):
+    if message.connection.ssh_host:
         connection = message.connection
         shown.connection.hostname = connection.ssh_host
         shown.connection.port = connection.ssh_port

@@ -122,7 +122,7 @@ def instance_shown(message: instance_pb2.Instance) -> pb.Instance:
         created_at=time_shown(message.create_time),
         simulated=message.simulated or None,
     )
-    if message.HasField("connection"):
+    if message.connection.ssh_host:
         _show_endpoints(shown, message.connection)
     if state is State.FAILED:
         shown.failure_reason = message.state_reason.lower()
