@@ -214,6 +214,25 @@ def test_odd_credentials_are_the_provider_s_to_refuse() -> None:
     assert in_virtual_time(body) == 401
 
 
+def test_a_prompt_call_is_sent_at_once_or_not_at_all() -> None:
+    market = Marketplace(other=in_turn(answer({}, 429), answer({})))
+
+    async def body(clock: VirtualClock) -> None:
+        asker = client(market, clock, {"destroy": Rate(penalty_s=16.0)})
+        await asker.admit("destroy")
+        await asker.request("destroy", "DELETE", "/another")  # and nobody may call for a while
+        recorded = clock.monotonic()
+        with pytest.raises(Held) as refused:
+            await asker.request("destroy", "DELETE", "/x", admitted=True, prompt=True)
+        assert refused.value.undone
+        assert clock.monotonic() - recorded <= 0.3
+        assert len(market.journal) == 1
+        await asker.request("destroy", "DELETE", "/x", admitted=True)
+
+    in_virtual_time(body)
+    assert len(market.journal) == 2
+
+
 def test_an_admitted_call_waits_for_its_turn_before_and_not_again() -> None:
     market = Marketplace(other=in_turn(answer({})))
 

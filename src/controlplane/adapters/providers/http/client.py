@@ -25,6 +25,7 @@ from controlplane.ports.meter import Count, Meter, Timing
 
 CONNECT_S = 5.0
 DEADLINE_S = 28.0
+PROMPT_S = 0.3
 """Of one call with its repeats; within the 30 seconds that the engine gives a call."""
 ATTEMPT_S = 12.0
 """Of one exchange, so that a stalled one leaves time for another."""
@@ -42,6 +43,7 @@ class _Call:
     probing: bool
     until: float  # monotonic
     attempt_s: float
+    prompt: bool
 
 
 class MarketplaceClient:
@@ -80,17 +82,18 @@ class MarketplaceClient:
     async def request(
         self, call: str, method: str, path: str, *, json: Any = None, query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None, safe: bool | None = None, admitted: bool = False,
-        probing: bool = False, deadline_s: float = DEADLINE_S, attempt_s: float = ATTEMPT_S,
+        prompt: bool = False, probing: bool = False, deadline_s: float = DEADLINE_S, attempt_s: float = ATTEMPT_S,
     ) -> Answer:  # fmt: skip
         """The answer, whatever its status.
 
         `call` is the class of the call, for limits and metrics. Safe calls (None: those that GET) are repeated after
         lost answers, 429 and 5xx while `deadline_s` lasts; others are sent once. `admitted`: a turn was taken.
+        `prompt`: it is sent within `PROMPT_S` or not at all, since the moment of sending is recorded already.
         `probing` calls go out even while the provider is known to be down. Raises NotSent, Held or Unclear.
         """
         repeatable = method == "GET" if safe is None else safe
         request = self._build(method, path, json, query, headers)
-        asked = _Call(call, request, repeatable, probing, self._clock.monotonic() + deadline_s, attempt_s)
+        asked = _Call(call, request, repeatable, probing, self._clock.monotonic() + deadline_s, attempt_s, prompt)
         turns = iter([admitted])  # a turn that was taken serves the first attempt
 
         async def attempt() -> Answer:
@@ -151,7 +154,8 @@ class MarketplaceClient:
         self.breaker.check(tries=tries)
         if not turn_taken:
             await self._limiter.turn(call.name, call.until - self._clock.monotonic())
-        await self._limiter.send(call.name, call.until - self._clock.monotonic())
+        left_s = call.until - self._clock.monotonic()
+        await self._limiter.send(call.name, min(left_s, PROMPT_S) if call.prompt else left_s)
         self.breaker.check(tries=tries)  # it may have gone down meanwhile
         began = self._clock.monotonic()
         if began >= call.until:

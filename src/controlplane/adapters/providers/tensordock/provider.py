@@ -158,7 +158,9 @@ class TensordockProvider(Provider):
 
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         """See `Provider.destroy`. TensorDock knows no grace."""
-        answer = await self._access.request("destroy", "DELETE", _path(machine_id), admitted=True, probing=True)
+        answer = await self._access.request(
+            "destroy", "DELETE", _path(machine_id), admitted=True, prompt=True, probing=True
+        )
         absent = _is_absent(answer)
         if not absent:
             _check(answer)
@@ -182,7 +184,7 @@ class TensordockProvider(Provider):
     async def _buy(self, spec: LaunchSpec, placement: Placement, price: int) -> LaunchOutcome:
         try:
             answer = await self._access.request(
-                "launch", "POST", "/instances", json=launching.body(spec, placement), admitted=True,
+                "launch", "POST", "/instances", json=launching.body(spec, placement), admitted=True, prompt=True,
                 deadline_s=_CREATE_S, attempt_s=_CREATE_S,
             )  # fmt: skip
         except NotSent as error:

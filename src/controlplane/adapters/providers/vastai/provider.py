@@ -138,7 +138,7 @@ class VastaiProvider(Provider):
     async def destroy(self, machine_id: str, *, grace_s: float) -> Destruction:
         """See `Provider.destroy`. The marketplace knows no grace: its machines end at once."""
         answer = await self.client.request(
-            "destroy", "DELETE", wire.instance_path(_checked(machine_id)), admitted=True, probing=True
+            "destroy", "DELETE", wire.instance_path(_checked(machine_id)), admitted=True, prompt=True, probing=True
         )
         if wire.is_absent(answer):
             return Destruction.ABSENT
