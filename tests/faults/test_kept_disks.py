@@ -9,16 +9,19 @@ from typing import Any
 import pytest
 
 from controlplane.domain.billing import cost
+from controlplane.domain.budget import Budget, Period
 from controlplane.domain.errors import FailedPrecondition
 from controlplane.domain.instance import Instance
 from controlplane.domain.ledger import LedgerKind
 from controlplane.domain.money import NANO
 from controlplane.domain.operation import Operation
+from controlplane.domain.principal import ALL
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.state import State
-from controlplane.ports.store import UsageQuery
-from controlplane.usecases import instances
+from controlplane.ports.store import Get, UnitOfWork, UsageQuery
+from controlplane.usecases import accounts, instances
 from controlplane.usecases.idempotency import RequestKey
+from controlplane.usecases.keys import KeyAuthenticator
 from tests.faults.session_stage import SessionStage
 from tests.faults.stage import Stage
 
@@ -91,6 +94,53 @@ def test_a_forced_end_and_one_before_it_ran_leave_nothing() -> None:
         await _terminate(stage, running.id)
         assert (await stage.reached(running.id, lambda row: row.settled)).state is State.TERMINATED
         assert [machine for machine in _machines(stage) if machine.ended_at is None] == []
+
+    _play(scenario)
+
+
+def test_a_kept_disk_is_looked_at_no_more_often_than_a_machine_that_runs() -> None:
+    async def scenario(stage: Stage) -> None:
+        running = await _running(stage, reservation_s=300)
+        kept = await stage.reached(running.id, lambda row: row.kept is not None)
+        calls = stage.markets["vastai"].journal
+        before = len(calls.entries("list"))
+        await asyncio.sleep(600.0)
+        assert len(calls.entries("list")) - before <= 60
+        assert stage.row(kept.id).state is State.STOPPED
+
+    _play(scenario)
+
+
+def test_an_account_that_is_closed_leaves_no_disk() -> None:
+    async def scenario(stage: Stage) -> None:
+        kept, running = await _running(stage), await _running(stage)
+        await stage.lives.call(lambda core, me: instances.finish(core, me, kept.id))
+        await stage.reached(kept.id, lambda row: row.kept is not None)
+        keys = KeyAuthenticator(stage.core.store, stage.core.clock, "", {})
+        await stage.lives.call(lambda core, me: accounts.close(core, me.account_id, keys))
+        for id in (kept.id, running.id):
+            assert (await stage.reached(id, lambda row: row.settled)).state is State.TERMINATED
+        assert [machine for machine in _machines(stage) if machine.ended_at is None] == []
+
+    _play(scenario)
+
+
+def test_a_machine_that_does_not_stop_ends_with_the_money_for_it() -> None:
+    async def scenario(stage: Stage) -> None:
+        running = await _running(stage)
+        budget = Budget(
+            "budget_a", running.account_id, "small", running.price_nano_per_hour // 4, "USD", Period.TOTAL, 0, 0
+        )
+        await stage.core.store.run(UnitOfWork(ALL, [Get(Budget, budget.id)], lambda tx: tx.put(budget)))
+        stage.markets["vastai"].configure({"stop_s": 1e9})
+        await stage.lives.call(lambda core, me: instances.finish(core, me, running.id))
+        await asyncio.sleep(300.0)
+        assert stage.row(running.id).state is State.STOPPING, "there is money left"
+        assert len(stage.markets["vastai"].journal.entries("manage")) < 40, "it is asked less and less often"
+        ended = await stage.reached(running.id, lambda row: row.settled, 3600.0)
+        assert (ended.state, ended.state_reason) == (State.TERMINATED, "BUDGET_EXHAUSTED")
+        assert ended.end_at is not None
+        assert ended.charged_nano < running.price_nano_per_hour // 2
 
     _play(scenario)
 

@@ -19,7 +19,7 @@ from controlplane.domain.disk_estimate import estimate, parameters
         ("qwen3:14b", "14"),
         ("Qwen/Qwen2.5-7B-Instruct-1M", "7"),  # the size comes before the length of its context
         ("org-7b/unnamed", None),  # the owner's name says nothing
-        ("deepseek-ai/DeepSeek-V2.5", "236"),
+        ("deepseek-ai/DeepSeek-V2.5", None),  # the document allots it 132 GB, which only some forms of it fit into
         ("deepseek-ai/DeepSeek-R1", "671"),
         ("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", "32"),
         ("openai-community/gpt2", None),
@@ -43,6 +43,9 @@ def test_parameters_by_name(model: str, billions: str | None) -> None:
         ("x/y-10B-AWQ", "", "5.625"),
         ("x/y-10B-AWQ", "fp16", "20"),  # the caller knows better than the name
         ("x/y-10B", "unheard-of", "20"),
+        ("x/y-10B", "awq_marlin", "5.625"),
+        ("x/y-10B", "GGUF-Q4", "5.625"),
+        ("x/y-10B-AWQ", "unheard-of", "5.625"),
         ("DeepSeek-V2.5 236B", "awq", "132.75"),  # the document's own example: about 132 GB
     ],
 )

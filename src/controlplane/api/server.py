@@ -23,6 +23,9 @@ _OPTIONS = (
     # A little above what we accept, so that we refuse it with details; gRPC refuses what is larger.
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES + (1 << 20)),
     ("grpc.max_send_message_length", -1),
+    # Envoy lets headers of 60 KiB in, and says what is wrong with larger ones; gRPC's own limits are 8 and 16 KiB.
+    ("grpc.max_metadata_size", 64 << 10),
+    ("grpc.absolute_max_metadata_size", 128 << 10),
     # Private to gRPC (its PR 34782): without them it closes calls when thousands arrive at once. tests/unit
     # hold a storm of 5,000 against them.
     ("grpc.server.max_pending_requests", 20_000),

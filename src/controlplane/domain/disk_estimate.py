@@ -20,6 +20,8 @@ _BYTES = {
     "AWQ": Decimal("0.5625"),  # four bits, and the scales of each group
     "GPTQ": Decimal("0.5625"),
     "INT4": Decimal("0.5"),
+    **dict.fromkeys(("Q4", "4BIT", "NF4", "FP4", "MXFP4"), Decimal("0.5625")),
+    **dict.fromkeys(("Q8", "8BIT"), Decimal(1)),
 }
 _FULL = _BYTES["FP16"]
 _DOWNLOAD = Decimal("0.5")
@@ -27,7 +29,7 @@ _SYSTEM_GB, _IMAGE_GB, _TEMPLATE_IMAGE_GB = Decimal(5), Decimal(10), Decimal(15)
 _COMFORT, _STEP_GB = Decimal("1.2"), 5
 
 _SIZE = re.compile(r"(?:^|[^a-z0-9.])(?:(\d{1,3})x)?(\d{1,4}(?:\.\d{1,3})?)([bm])(?![a-z0-9])")
-_UNNAMED = {"deepseek-v2": 236, "deepseek-v2.5": 236, "deepseek-coder-v2": 236, "deepseek-v3": 671, "deepseek-r1": 671}
+_UNNAMED = {"deepseek-v2": 236, "deepseek-coder-v2": 236, "deepseek-v3": 671, "deepseek-r1": 671}
 """Billions of parameters of models whose names do not tell."""
 
 
@@ -71,8 +73,7 @@ def parameters(model: str) -> Decimal | None:
 
 
 def _bytes_per_parameter(model: str, quantization: str) -> Decimal:
-    """As the caller says, else as the name says, else full precision."""
-    if quantization:
-        return _BYTES.get(quantization.upper(), _FULL)
-    words = re.split(r"[^A-Z0-9]+", model.upper())
+    """As the caller says, else as the name says, else full precision. A word with something behind it is that word:
+    `awq_marlin`, `GGUF-Q4`."""
+    words = re.split(r"[^A-Z0-9]+", f"{quantization} {model}".upper())
     return next((_BYTES[word] for word in words if word in _BYTES), _FULL)

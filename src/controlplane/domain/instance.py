@@ -228,8 +228,8 @@ class Instance:
         )
 
     def stopped_and_kept(self, nano_per_hour: int, now: int) -> Instance:
-        """With its machine at rest, as was asked for: the wish to end is met, and the next one ends it for good. A
-        machine that had to be stopped again costs no more for it."""
+        """With its machine at rest, as was asked for: the wish to end is met, and only somebody who wants it
+        gone, or an empty budget, ends it. A machine that had to be stopped again costs no more for it."""
         row = self.to(State.STOPPED, now, self.stop_reason, f"{self.stop_message}; its disk is kept")
         return replace(
             row, stop_at=None, stop_reason="", stop_message="", idle_since=None,
@@ -239,6 +239,11 @@ class Instance:
     def with_key(self, line: str, now: int) -> Instance:
         """With one more SSH key in its wish, for this machine and any that takes its place."""
         keys = tuple(dict.fromkeys((*self.wish.ssh_public_keys, line)))
+        return replace(self, wish=replace(self.wish, ssh_public_keys=keys), updated_at=now)
+
+    def without_key(self, line: str, now: int) -> Instance:
+        """Without that SSH key in its wish."""
+        keys = tuple(each for each in self.wish.ssh_public_keys if each != line)
         return replace(self, wish=replace(self.wish, ssh_public_keys=keys), updated_at=now)
 
     def ask_to_end(self, reason: str, message: str, now: int, *, force: bool = False) -> Instance:

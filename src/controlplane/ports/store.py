@@ -194,7 +194,7 @@ class UsageQuery:
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """One sum: microseconds of machine and of GPU time, without that of kept disks, and nano-units."""
+    """One sum: microseconds of machine and of GPU time (of charges without that of kept disks), and nano-units."""
 
     bucket_at: int
     group: str

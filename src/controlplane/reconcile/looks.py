@@ -23,7 +23,8 @@ def next_look(policy: Policy, pause_s: float) -> Callable[[Instance, int], float
             return 0.0
         now = now_us / SECOND
         moments = [math.floor(now / pause_s + 1) * pause_s]
-        moments += [at / SECOND for at in (row.expire_at, row.hard_expire_at) if at is not None]
+        if row.kept is None:  # a disk that is kept outlives its lease
+            moments += [at / SECOND for at in (row.expire_at, row.hard_expire_at) if at is not None]
         if row.idle_timeout_s and row.idle_since is not None:
             moments.append(row.idle_since / SECOND + row.idle_timeout_s)
         charged = row.charged_until if row.charged_until is not None else row.run_at

@@ -110,9 +110,13 @@ def _hold(rows: Rows, wanted: int) -> None:
     budgets = []
     for budget in rows.budgets:
         moved = budget.held(wanted - row.hold_nano)
-        if wanted and not moved.fits(0) and not row.ending:
+        # While a machine is being stopped so that its disk is kept, only what was spent counts: its storage may fit.
+        empty = row.keeps_disk and moved.spent_nano >= moved.limit_nano if row.ending else not moved.fits(0)
+        if wanted and empty:
             moved = moved.crossing(exhausted=True)
-            row = row.ask_to_end(BUDGET_EXHAUSTED, f"budget {budget.name!r} is exhausted", rows.now)
+            why = f"budget {budget.name!r} is exhausted"
+            row = row.ask_to_end(BUDGET_EXHAUSTED, why, rows.now)
+            row = replace(row, stop_reason=BUDGET_EXHAUSTED, stop_message=why)
         budgets.append(moved)
     rows.budgets = budgets
     rows.instance = replace(row, hold_nano=wanted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
 from controlplane.domain.records import replace
 from controlplane.domain.state import State
@@ -14,13 +15,13 @@ from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows, Tenure
 from controlplane.usecases.asking import ask, provider_of
-from controlplane.usecases.core import Policy
+from controlplane.usecases.core import Core, Policy
 
 SLOWEST_POLL_S = 30.0
 
 
 async def stop(tenure: Tenure, instance: Instance) -> None:
-    """Ask once for the destruction, or for the rest of a machine whose disk is kept; end when nothing is left."""
+    """Ask for the destruction, or for the rest of a machine whose disk is kept; end when nothing is left."""
     core = tenure.core
     provider = provider_of(core, instance)
     if instance.state is State.STOPPING and instance.keeps_disk and await _keep(tenure, provider, instance):
@@ -35,23 +36,30 @@ async def stop(tenure: Tenure, instance: Instance) -> None:
     def still(rows: Rows) -> None:
         post(rows, core.policy)
 
+    await tenure.apply(still, due_in_s=_pause_s(core, provider, instance))
+
+
+def _pause_s(core: Core, provider: Provider, instance: Instance) -> float:
+    """Between two looks, the longer the longer it takes."""
     since = instance.stop_at or instance.end_at or core.clock.now()
-    waited_s = (core.clock.now() - since) / 1_000_000
-    pause = provider.capabilities.transition_poll_s
-    await tenure.apply(still, due_in_s=min(SLOWEST_POLL_S, max(pause, waited_s / 10)))
+    waited_s = (core.clock.now() - since) / SECOND
+    return min(SLOWEST_POLL_S, max(provider.capabilities.transition_poll_s, waited_s / 10))
 
 
 async def _keep(tenure: Tenure, provider: Provider, instance: Instance) -> bool:
     """Stop the machine, and wait until it is at rest. False: there is nothing to keep."""
     machine = await look(tenure.core, provider, instance)
     if machine.status in (MachineStatus.STOPPED, MachineStatus.PREEMPTED):
+        if machine.status is MachineStatus.PREEMPTED:  # perhaps not by us: it must not come back by itself
+            await ask(tenure.core, provider, "stop", provider.stop(instance.machine_id))
         await tenure.apply(lambda rows: _kept(rows, machine, tenure.core.policy), due_in_s=0)
         return True
     if machine.status in LOST:
         return False
     # It is idempotent, so a repeat after a crash or a lost answer does no harm.
     await ask(tenure.core, provider, "stop", provider.stop(instance.machine_id))
-    await tenure.apply(lambda rows: post(rows, tenure.core.policy), due_in_s=provider.capabilities.transition_poll_s)
+    pause_s = _pause_s(tenure.core, provider, instance)
+    await tenure.apply(lambda rows: post(rows, tenure.core.policy), due_in_s=pause_s)
     return True
 
 

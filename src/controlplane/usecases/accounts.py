@@ -66,7 +66,8 @@ async def close(core: Core, id: str, authenticator: KeyAuthenticator) -> Account
             tx.put(replace(credential, revoked_at=credential.revoked_at or tx.now))
         live = tx.live_instances(id)
         for row in live:
-            tx.put(row.ask_to_end("ACCOUNT_CLOSED", "the account was closed", tx.now))
+            ended = row.ask_to_end("ACCOUNT_CLOSED", "the account was closed", tx.now, force=row.wish.preserve)
+            tx.put(ended)  # and no disk is kept
         return closed, [row.id for row in live], keys
 
     owned = [Where(table, "account_id", id) for table in (ApiKey, ProviderCredential)]

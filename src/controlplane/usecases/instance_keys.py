@@ -55,7 +55,12 @@ async def rekey(core: Core, caller: Principal, id: str, request: RequestKey) -> 
     if recorded.sealed != sealed:  # another process was faster with the same request
         core.key_pairs.give_back(fresh)
         pair = _opened(core, caller, request, recorded.sealed)
-    await _install(core, recorded.instance, pair.public_line)
+    try:
+        await _install(core, recorded.instance, pair.public_line)
+    except PlaneError:
+        if not request.id:  # nobody can ask for this pair again
+            await _forget(core, caller, id, pair.public_line)
+        raise
     return pair
 
 
@@ -86,6 +91,17 @@ async def _record(core: Core, caller: Principal, id: str, request: RequestKey, l
 
     loads = [Get(Instance, id), *request.loads(caller.account_id)]
     return await core.store.run(UnitOfWork(caller.scope, loads, decide))
+
+
+async def _forget(core: Core, caller: Principal, id: str, line: str) -> None:
+    """Take a line out of the wish whose private half is lost."""
+
+    def decide(tx: Transaction) -> None:
+        row = tx.get(Instance, id)
+        if row is not None:
+            tx.put(row.without_key(line, tx.now))
+
+    await core.store.run(UnitOfWork(caller.scope, [Get(Instance, id)], decide))
 
 
 async def _install(core: Core, row: Instance, line: str) -> None:

@@ -278,7 +278,10 @@ async def finish(core: Core, caller: Principal, id: str) -> Instance:
     nothing."""
 
     def decide(tx: Transaction) -> Instance:
-        ending = _found(tx, id).ask_to_end("TERMINATED_BY_CALLER", "finished by the caller", tx.now)
+        row = _found(tx, id)
+        if row.kept is not None:
+            return row
+        ending = row.ask_to_end("TERMINATED_BY_CALLER", "finished by the caller", tx.now)
         tx.put(ending)
         poke(tx, id)
         return ending

@@ -45,6 +45,8 @@ def post(target: str, body: bytes | None, **headers: str) -> Reply:
         ({"X_Forwarded_For": "127.0.0.1"}, 401),
         ({"X_Envoy_External_Address": "127.0.0.1", "X_Forwarded_For": "198.51.100.7"}, 401),
         ({"Authorization": "Bearer shopper_live_x"}, 401),
+        ({"Via": "1.1 nginx"}, 401),
+        ({"X_Large": "x" * 40_000}, 200),
     ],
 )
 @pytest.mark.parametrize("port", ["shopper", "rest"])

@@ -18,7 +18,7 @@ from controlplane.adapters.store.sqlite import SqliteStore
 from controlplane.adapters.system import SystemClock, SystemIds
 from controlplane.api.dialects.shopper import sessions
 from controlplane.api.dialects.shopper.errors import StaleInventory, render_error
-from controlplane.api.dialects.shopper.sessions_refusals import ProvisionFailed
+from controlplane.api.dialects.shopper.sessions_refusals import InvalidRequest, ProvisionFailed
 from controlplane.domain.account import Account, IdempotencyRecord
 from controlplane.domain.errors import Aborted, AlreadyExists, NotFound, ResourceExhausted, Unavailable
 from controlplane.domain.instance import Instance
@@ -95,20 +95,24 @@ def test_an_offer_that_is_gone_is_the_documented_503_and_leaves_nothing(outcome:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "said"),
-    [(Rejected("no such image"), "no such image"), (AuthFailed("x"), "credential"), (NoFunds("x"), "cannot pay")],
+    ("outcome", "said", "status", "kind"),
+    [
+        (Rejected("no such image"), "no such image", 400, "invalid_request"),
+        (AuthFailed("x"), "credential", 500, "provision_failed"),
+        (NoFunds("x"), "cannot pay", 500, "provision_failed"),
+    ],
 )
-def test_a_refusal_that_is_not_about_the_offer_says_so(outcome: Any, said: str) -> None:
+def test_a_refusal_that_is_not_about_the_offer_says_so(outcome: Any, said: str, status: int, kind: str) -> None:
     @in_virtual_time
     async def play(lab: Lab) -> None:
         desk = await desk_of(lab)
         lab.provider.script.append(outcome)
         lab.work()
-        with pytest.raises(ProvisionFailed, match=said) as refused:
+        with pytest.raises((ProvisionFailed, InvalidRequest), match=said) as refused:
             await desk.create()
         shown = render_error(refused.value, "rid")
-        assert shown.status == 500
-        assert (shown.body["error_type"], shown.body["retry_suggested"]) == ("provision_failed", False)
+        assert shown.status == status
+        assert (shown.body["error_type"], shown.body["retry_suggested"]) == (kind, False)
         assert await desk.list() == []
 
     play()
@@ -331,6 +335,14 @@ async def test_whoever_hangs_up_finds_the_session_in_the_list(lab: Lab) -> None:
     row = await lab.until(only(lab).id, State.RUNNING)
     assert await desk.list() == [row.id]
     assert desk.keys.away == 1, "its key may be on the machine: nobody else gets it"
+
+
+@in_virtual_time
+async def test_a_session_that_ends_before_its_machine_was_made_is_in_nobodys_way(lab: Lab) -> None:
+    desk = await desk_of(lab)
+    first = (await desk.create()).session  # nobody works on it
+    await desk.destroy(first.id)
+    assert (await desk.create()).session.id != first.id
 
 
 @in_virtual_time

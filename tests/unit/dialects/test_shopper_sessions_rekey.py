@@ -98,6 +98,9 @@ async def test_a_provider_that_cannot_be_asked_is_503_and_a_named_repeat_goes_on
     assert (await desk.rekey(id, "name")).ssh_private_key == "private2"
     assert installed(lab) == ["ssh-rsa public2"]
     assert desk.keys.made == 2
+    lab.market.calm = False
+    assert (await refusal(desk, id))[0] == 503
+    assert only(lab).wish.ssh_public_keys[1:] == ("ssh-rsa public2",), "a pair that nobody can ask for again is dropped"
 
 
 @in_virtual_time

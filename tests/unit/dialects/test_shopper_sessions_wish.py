@@ -35,6 +35,13 @@ def offered(lab: Lab, **changes: Any) -> None:
 
 
 @in_virtual_time
+async def test_an_offer_that_its_owner_may_take_back_is_none_of_the_inventorys(lab: Lab) -> None:
+    offered(lab, tier=Tier.SPOT)
+    with pytest.raises(NotFound):
+        wish(lab)
+
+
+@in_virtual_time
 async def test_the_documents_example(lab: Lab) -> None:
     asked = wish(lab, idle_threshold_minutes=30, storage_policy="destroy", disk_gb=100, docker_image="me/train:1")
     assert (asked.offer_id, asked.requirements) == ("alpha-o1", None)
@@ -141,7 +148,10 @@ async def test_a_disk_too_small_for_the_model_is_told_with_its_breakdown(lab: La
     assert shown.body == {
         "error": "disk_gb must be at least 75 for x/y-70B, better 90; got 60", "error_type": "insufficient_disk",
         "requested_gb": 60, "minimum_gb": 75, "recommended_gb": 90, "request_id": "rid",
-        "breakdown": {"weights_gb": 39.375, "download_gb": 19.6875, "image_gb": 10.0, "system_gb": 5.0},
+        "breakdown": {
+            "model_weight_gb": 39.375, "download_buffer_gb": 19.6875, "docker_image_gb": 10.0,
+            "system_overhead_gb": 5.0,
+        },
     }  # fmt: skip
     assert wish(lab, model_id="x/y-70B", quantization="awq", disk_gb=75).disk_gb == 75
 

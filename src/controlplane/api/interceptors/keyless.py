@@ -17,6 +17,9 @@ from controlplane.domain.principal import Principal
 CALLER, FORWARDED = "x-envoy-external-address", "x-forwarded-for"
 """Where Envoy says who called, and through whom: it adds one entry itself."""
 
+PROXIES = ("forwarded", "via", "x-real-ip", "x-forwarded-host")
+"""What other proxies add."""
+
 HOST, CONTENT_TYPE = "x-keyless-host", "x-keyless-type"
 """Where Envoy says, on routes of such a dialect, by which host name the call came and with which type of body."""
 
@@ -33,7 +36,8 @@ class KeylessCallers:
         """The principal. Raises Unauthenticated where a key is needed."""
         if "x-dialect" not in metadata:
             raise _refused("over gRPC a key is needed")
-        if not _is_loopback(str(metadata.get(CALLER, ""))) or "," in str(metadata.get(FORWARDED, "")):
+        proxied = "," in str(metadata.get(FORWARDED, "")) or any(name in metadata for name in PROXIES)
+        if proxied or not _is_loopback(str(metadata.get(CALLER, ""))):
             raise _refused("from another host, or through a proxy, a key is needed")
         if "origin" in metadata or metadata.get("sec-fetch-site", "none") != "none":  # none: typed in by a person
             raise _refused("from a page in a browser a key is needed")

@@ -13,7 +13,7 @@ from controlplane.api.dialects.shared import request_key, rfc3339
 from controlplane.api.dialects.shopper.errors import StaleInventory
 from controlplane.api.dialects.shopper.listing import PROVIDERS
 from controlplane.api.dialects.shopper.readiness import check_takes_work
-from controlplane.api.dialects.shopper.sessions_refusals import ProvisionFailed
+from controlplane.api.dialects.shopper.sessions_refusals import InvalidRequest, ProvisionFailed
 from controlplane.api.dialects.shopper.sessions_view import (
     ANNOUNCED,
     diagnostics_shown,
@@ -39,7 +39,7 @@ from controlplane.domain.errors import (
     not_found,
 )
 from controlplane.domain.instance import Instance
-from controlplane.domain.operation import Operation
+from controlplane.domain.operation import Operation, Outcome
 from controlplane.domain.state import TERMINAL, State
 from controlplane.ports.key_pairs import KeyPair
 from controlplane.ports.store import InstanceQuery
@@ -81,6 +81,8 @@ class Sessions:
         async def make() -> bytes:
             wish = wish_of(self._core, call.principal.account_id, request)
             made, pair = await self._accept(call, wish, key)
+            if key.id:  # another process may have been faster with the same request, and its key is the machine's
+                return await again(made.id)
             return await self._created(call, made.id, request, pair.private_pem)
 
         async def again(operation_id: str) -> bytes:
@@ -116,8 +118,12 @@ class Sessions:
 
     async def _check_conflict(self, call: Call, wish: CreateInstance) -> None:
         """Refuse a second active session of the consumer on the offer."""
-        query = InstanceQuery(states=_CONFLICTING, labels=tuple((name, wish.labels[name]) for name in SOLE))
-        for _, body in await self._core.store.messages(call.principal.scope, query, "", 1):
+        sole = tuple((name, wish.labels[name]) for name in SOLE)
+        query = InstanceQuery(states=_CONFLICTING, labels=sole, live_only=True)
+        for id, body in await self._core.store.messages(call.principal.scope, query, "", PAGE):
+            row = await self._core.store.get(call.principal.scope, Instance, id)
+            if row is not None and row.ending:  # it is in the way no more
+                continue
             other = session_shown(instance_pb2.Instance.FromString(body))
             raise AlreadyExists(
                 f"consumer {other.consumer_id} has session {other.id} ({other.status}) on offer {other.offer_id}",
@@ -147,11 +153,11 @@ class Sessions:
         failure = operation.failure
         assert failure is not None, f"operation {operation.id} ended without a machine and without a reason"
         if failure.reason == "NO_CAPACITY":
-            offer = self._core.offers.known(request.offer_id)
-            provider = offer.provider if offer is not None else operation.attempts[-1].provider
-            return StaleInventory(request.offer_id, provider)
+            return StaleInventory(request.offer_id, request.offer_id.partition("-")[0])  # ids begin with it
         if failure.reason == "BUDGET_EXHAUSTED":
             return ResourceExhausted(failure.message)
+        if operation.attempts and operation.attempts[-1].outcome is Outcome.REJECTED:
+            return InvalidRequest(failure.message)
         return ProvisionFailed(failure.message)
 
     async def list_sessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.SessionList:

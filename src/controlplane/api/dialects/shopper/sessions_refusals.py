@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controlplane.domain.errors import FailedPrecondition
+from controlplane.domain.errors import FailedPrecondition, InvalidArgument
 
 
 class ProvisionFailed(FailedPrecondition):
@@ -14,3 +14,11 @@ class ProvisionFailed(FailedPrecondition):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.extras = {"error_type": "provision_failed", "retry_suggested": False}
+
+
+class InvalidRequest(InvalidArgument):
+    """No machine of the offer's provider can be what is asked for, as it says itself."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, field="offer_id", rule="cannot be had with this request", value="")
+        self.extras = {"error_type": "invalid_request", "retry_suggested": False}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from gpuplane.dialects.shopper.v1 import sessions_pb2 as pb
 
 from controlplane.api.dialects.shopper.errors import InsufficientDisk
@@ -12,7 +10,7 @@ from controlplane.api.dialects.shopper.translate import CONSUMER, HOUR_S
 from controlplane.domain import disk_estimate
 from controlplane.domain.errors import InvalidArgument, invalid, not_found
 from controlplane.domain.instance import Wish
-from controlplane.domain.offer import Offer
+from controlplane.domain.offer import Offer, Tier
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.template import Template
 from controlplane.ports.provider import LaunchMode
@@ -44,7 +42,7 @@ def wish_of(core: Core, account_id: str, request: pb.CreateSessionRequest) -> Cr
     """The wish, still without a key. Raises what is wrong with it, all missing fields together."""
     _check_fields(request)
     offer = core.offers.get(request.offer_id)
-    if offer is None:
+    if offer is None or offer.tier is not Tier.ON_DEMAND:  # as in the inventory, which shows no others
         raise not_found("offer", request.offer_id)
     template = _template(core, offer, request.template_hash_id)
     _check_disk(request, template)
@@ -146,7 +144,10 @@ def _check_disk(request: pb.CreateSessionRequest, template: Template | None) -> 
     asked_gb = request.disk_gb or DEFAULT_DISK_GB
     if need is None or asked_gb >= need.minimum_gb:
         return
-    breakdown = {name: float(gb) for name, gb in asdict(need).items() if name not in ("minimum_gb", "recommended_gb")}
+    breakdown = {
+        "model_weight_gb": float(need.weights_gb), "download_buffer_gb": float(need.download_gb),
+        "docker_image_gb": float(need.image_gb), "system_overhead_gb": float(need.system_gb),
+    }  # fmt: skip
     given = f"got {request.disk_gb}" if request.disk_gb else f"it is {DEFAULT_DISK_GB} where nothing is given"
     sentence = (
         f"disk_gb must be at least {need.minimum_gb} for {request.model_id}, better {need.recommended_gb}; {given}"

@@ -1,5 +1,6 @@
 """Machines that are stopped and kept, and what their disks are charged. Builds of 0003 go on beside it: they insert
-rows without the new columns. They know of no kept disks, and end them with the lease: use those once none is left."""
+rows without the new columns. They know of no kept disks and of no quantization, end disks with the lease, and forget
+both wishes at their first write of a row: wish for them once no build of 0003 is left."""
 
 import sqlalchemy as sa
 from alembic import op
