@@ -30,7 +30,7 @@ from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation
 from controlplane.reconcile.sweep import GRACE_S
 from tests.chaos.load import Load
-from tests.e2e.local_plane import free_port
+from tests.e2e.local_plane import free_base_port
 from tests.simulation.invariants import INVARIANTS
 from tests.support.disk import read_disk
 from tests.support.market import URL_VARIABLE, MarketMachine, MarketProcess, now
@@ -103,7 +103,7 @@ class Campaign:
     def __init__(self, order: Order, plane: Plane, market: MarketProcess, postgres: PostgresServer | None) -> None:
         self._order, self._plane, self._market, self._postgres = order, plane, market, postgres
         self._rng = random.Random(order.seed)
-        self._port = free_port()
+        self._port = free_base_port()
         self._blows: list[tuple[int, int]] = []  # when it began and ended
         self._workers: dict[int, psutil.Process] = {}
         self.verdict = Verdict(order)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -36,6 +37,7 @@ from controlplane.sandbox import names
 from controlplane.sandbox.cgroups import PARENT
 
 CGROUPS = Path("/sys/fs/cgroup")
+DIALECT_PORTS = 8  # from the main port on, more than there are
 CRASHER = Path(__file__).with_name("crashing_plane.py")
 
 
@@ -265,6 +267,17 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+def free_base_port() -> int:
+    """A main port for a plane that is killed and started again: it and those of the dialects are free, and below those
+    that the kernel gives to anybody's outgoing connections, which would take one while the plane is down."""
+    while True:
+        base = random.randrange(12_000, 32_000)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as probes:
+            for port in range(base, base + DIALECT_PORTS):
+                probes.enter_context(socket.create_server(("127.0.0.1", port)))
+            return base
 
 
 def refuses(machine: Machine) -> bool:

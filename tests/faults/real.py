@@ -23,7 +23,7 @@ import psutil
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation
 from tests.chaos.campaign import read_postgres
-from tests.e2e.local_plane import free_port
+from tests.e2e.local_plane import free_base_port, free_port
 from tests.faults.checks import PLANTED, STRANGER, Evidence, broken
 from tests.faults.markets import PROVIDERS, faults, quiet, strikes
 from tests.faults.rentals import Rentals
@@ -130,7 +130,7 @@ class Campaign:
     ) -> None:
         self._order, self._plane, self._simulators, self._postgres = order, plane, simulators, postgres
         self._rng = random.Random(order.seed)
-        self._port = free_port()
+        self._port = free_base_port()
         self.verdict = Verdict(order)
 
     def run(self) -> Verdict:
