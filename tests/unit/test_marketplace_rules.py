@@ -14,10 +14,14 @@ from controlplane.domain.billing import HOUR, SECOND, cost
 from controlplane.domain.errors import FailedPrecondition, NotFound, Unavailable
 from controlplane.domain.ledger import LedgerEntry, LedgerKind
 from controlplane.domain.operation import OperationState, Outcome
+from controlplane.domain.principal import ALL
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.state import State
 from controlplane.ports.probe import ProbeResult
 from controlplane.ports.provider import Machine, MachineStatus, ProviderError, SshEndpoint, Stockout
+from controlplane.ports.store import Transaction, UnitOfWork
+from controlplane.reconcile.posting import post
+from controlplane.reconcile.tenure import Rows
 from controlplane.usecases import instances
 from controlplane.usecases.failure_memory import recall
 from controlplane.usecases.idempotency import RequestKey
@@ -51,6 +55,22 @@ def seen_as(lab: Lab, view: Callable[[Machine], Machine]) -> None:
         return view(await describe(machine_id))
 
     lab.provider.describe = told  # type: ignore[method-assign]
+
+
+def first_destroy_unanswered(lab: Lab) -> list[int]:
+    """The first destroy works and its answer is lost. When each was sent."""
+    destroy, sent = lab.provider.destroy, list[int]()
+
+    async def lossy(machine_id: str, *, grace_s: float) -> Any:
+        sent.append(lab.clock.now())
+        await destroy(machine_id, grace_s=0)
+        if len(sent) == 1:
+            await asyncio.sleep(7)
+            raise ProviderError("the answer was lost")
+        return await destroy(machine_id, grace_s=0)
+
+    lab.provider.destroy = lossy  # type: ignore[method-assign]
+    return sent
 
 
 def answered(lab: Lab, probe: Callable[[SshEndpoint], ProbeResult]) -> None:
@@ -205,17 +225,7 @@ async def test_an_address_that_moved_is_followed(lab: Lab) -> None:
 @in_virtual_time
 async def test_a_destroy_whose_answer_was_lost_counts_from_when_it_was_sent(lab: Lab) -> None:
     lab.provider.capabilities = replace(lab.provider.capabilities, destroy_is_end=True)
-    destroy, sent = lab.provider.destroy, list[int]()
-
-    async def lossy(machine_id: str, *, grace_s: float) -> Any:
-        sent.append(lab.clock.now())
-        await destroy(machine_id, grace_s=0)
-        if len(sent) == 1:
-            await asyncio.sleep(7)
-            raise ProviderError("the answer was lost")
-        return await destroy(machine_id, grace_s=0)
-
-    lab.provider.destroy = lossy  # type: ignore[method-assign]
+    sent = first_destroy_unanswered(lab)
     lab.work()
     row = await lab.running()
     await instances.terminate(lab.core, CALLER, row.id, force=True, request=RequestKey("end"))
@@ -383,3 +393,46 @@ async def test_what_is_on_the_market_is_not_denied_before_it_was_asked(lab: Lab)
         await instances.create(fresh, CALLER, WISH, RequestKey("create"))
     with pytest.raises(NotFound):
         await instances.create(fresh, CALLER, named, RequestKey("create"))
+
+
+@in_virtual_time(meter_interval_s=20.0, hold_window_s=40.0)
+async def test_a_machine_that_was_gone_before_its_last_entry_ended_is_corrected(lab: Lab) -> None:
+    lab.work()
+    row = await lab.running()
+    await asyncio.sleep(300)
+    row = lab.instance(row.id)
+    assert row.cost_until is not None
+    gone_at = row.cost_until - 30 * SECOND
+
+    def gone(tx: Transaction) -> None:
+        rows = Rows.of(tx, row)
+        rows.instance = replace(rows.instance, gone_at=gone_at)
+        for _ in range(2):
+            post(rows, lab.core.policy)
+        rows.save()
+
+    await lab.core.store.run(UnitOfWork(ALL, Rows.loads(row), gone))
+    assert row.machine_at is not None
+    assert lab.posted(row.id, LedgerKind.PROVIDER_COST) == cost(row.price_nano_per_hour, row.machine_at, gone_at)
+
+
+@in_virtual_time
+async def test_a_bill_that_cannot_be_had_is_asked_for_again(lab: Lab) -> None:
+    lab.provider.capabilities = replace(lab.provider.capabilities, destroy_is_end=True)
+    asked: list[int] = []
+
+    async def bill(machine_id: str, since: int) -> int:
+        asked.append(lab.clock.now())
+        if len(asked) < 3:
+            raise ProviderError("status 500")
+        return 12345
+
+    lab.provider.bill = bill  # type: ignore[method-assign]
+    offered(lab, standby_nano_per_hour=1)
+    lab.work()
+    row = await lab.running()
+    first_destroy_unanswered(lab)
+    await instances.terminate(lab.core, CALLER, row.id, force=True, request=RequestKey("end"))
+    await lab.settled(row.id)
+    assert len(asked) == 3
+    assert lab.posted(row.id, LedgerKind.PROVIDER_COST) == 12345

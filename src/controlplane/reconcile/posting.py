@@ -48,17 +48,19 @@ def _post_cost(rows: Rows, interval: int) -> None:
     open_until = rows.now if row.destroy_at is None else min(rows.now, row.destroy_at)
     until = row.gone_at if row.gone_at is not None else open_until
     start = row.cost_until if row.cost_until is not None else row.machine_at
-    if row.machine_at is None or start is None or until <= start:
+    if row.machine_at is None or start is None:
         return
-    if row.gone_at is None and until - start < interval:
+    if row.gone_at is None and (until <= start or until - start < interval):
         return
     posted = row.cost_nano
-    for begin, end in _hours(start, until):
-        total = row.meter.total(end) if row.meter else cost(row.price_nano_per_hour, row.machine_at, end)
+    # A machine may have been gone before the last entry's end: what is too much or too little then stands there.
+    for begin, end in _hours(start, until) if until > start else [(start, start)]:
+        at = min(end, until)
+        total = row.meter.total(at) if row.meter else cost(row.price_nano_per_hour, row.machine_at, at)
         if total != posted:  # less after a refund
             _entry(rows, LedgerKind.PROVIDER_COST, begin, end, total - posted)
             posted = total
-    rows.instance = replace(row, cost_nano=posted, cost_until=until)
+    rows.instance = replace(row, cost_nano=posted, cost_until=max(until, start))
 
 
 def _hours(start: int, until: int) -> list[tuple[int, int]]:

@@ -18,6 +18,7 @@ from controlplane.usecases.asking import ask, provider_of
 from controlplane.usecases.core import Core, Policy
 
 SLOWEST_POLL_S = 30.0
+BILL_PATIENCE_S = 600.0  # from the end of a machine, for which its bill is asked for where nothing else can tell
 
 
 async def stop(tenure: Tenure, instance: Instance) -> None:
@@ -127,8 +128,11 @@ async def _settled(tenure: Tenure, provider: Provider, row: Instance, machine: M
     if machine is not None and machine.status is MachineStatus.RUNNING and row.destroy_at == gone_at:
         return gone_at
     billed: int | None = None
-    with contextlib.suppress(ProviderError):  # then it is what was seen
+    try:
         billed = await ask(tenure.core, provider, "bill", provider.bill(row.machine_id, row.machine_at or gone_at))
+    except ProviderError:
+        if tenure.core.clock.now() - gone_at < BILL_PATIENCE_S * SECOND:
+            raise  # and is asked again; after that it is what was seen
 
     def told(rows: Rows) -> None:
         meter = rows.instance.meter
