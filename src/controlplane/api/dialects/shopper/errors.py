@@ -115,7 +115,7 @@ def _sentence(error: PlaneError) -> str:
 def _local_reply(refusal: Refusal) -> LocalReply:
     """What Envoy answers by itself, under its own status."""
     # A sentence is promised, and Envoy has none for some malformed requests.
-    message = f"the request is malformed. {ENVOY_TEXT}" if refusal.message == ENVOY_TEXT else refusal.message
+    message = f"the request is malformed: {ENVOY_TEXT}" if refusal.message == ENVOY_TEXT else refusal.message
     return LocalReply(refusal.status, {"error": message, "request_id": REQUEST_ID}, CONTENT_TYPE)
 
 
