@@ -419,6 +419,22 @@ async def test_a_refused_bearer_is_followed_by_the_older_way_where_there_is_one(
     assert "api_token" not in str(script.journal[-1].url)  # where the bearer does, nothing is in the address
 
 
+async def test_a_purchase_in_the_older_way_is_sent_when_it_is_recorded_or_not_at_all() -> None:
+    def create(request: httpx2.Request) -> httpx2.Response:
+        return reply({"error": "no"}, 401) if "authorization" in request.headers else reply(CREATED)
+
+    script, clock = _script(create=create), FakeClock()
+    provider = _provider(script, "auth-id", clock)
+    spec = await _spec(provider)
+    outcomes = []
+    for _ in range(2):
+        await provider.admit("launch")
+        outcomes.append(await provider.launch(spec))
+        clock.advance(60)
+    assert [type(outcome) for outcome in outcomes] == [RateLimited, Created], "its turn came only half a second later"
+    assert ["authorization" in asked.headers for asked in script.asked("POST /api/v2/instances")] == [True, False]
+
+
 async def test_no_credential_is_in_what_is_shown() -> None:
     settings = TensordockSettings("token-of-ours", "auth-id-of-ours")
     assert "of-ours" not in repr(settings)

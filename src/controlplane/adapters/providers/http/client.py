@@ -25,8 +25,9 @@ from controlplane.ports.meter import Count, Meter, Timing
 
 CONNECT_S = 5.0
 DEADLINE_S = 28.0
-PROMPT_S = 0.3
 """Of one call with its repeats; within the 30 seconds that the engine gives a call."""
+PROMPT_S = 0.3
+"""Until a call whose moment of sending is recorded already must be on its way."""
 ATTEMPT_S = 12.0
 """Of one exchange, so that a stalled one leaves time for another."""
 _MOST_BYTES = 32 << 20
@@ -152,10 +153,10 @@ class MarketplaceClient:
     async def _attempt(self, call: _Call, *, turn_taken: bool) -> Answer:
         tries = self.breaker.enter() or call.probing
         self.breaker.check(tries=tries)
+        until = min(call.until, self._clock.monotonic() + PROMPT_S) if call.prompt else call.until
         if not turn_taken:
-            await self._limiter.turn(call.name, call.until - self._clock.monotonic())
-        left_s = call.until - self._clock.monotonic()
-        await self._limiter.send(call.name, min(left_s, PROMPT_S) if call.prompt else left_s)
+            await self._limiter.turn(call.name, until - self._clock.monotonic())
+        await self._limiter.send(call.name, until - self._clock.monotonic())
         self.breaker.check(tries=tries)  # it may have gone down meanwhile
         began = self._clock.monotonic()
         if began >= call.until:

@@ -40,11 +40,9 @@ class Access:
             answer = await self._client.request(call, method, path, headers=self._bearer, **options)
             if self._parameters is None or status_of(answer) not in DENIED or not answer.is_json:
                 return answer
-        answer = await self._client.request(
-            call, method, path, query=self._parameters, **{**options, "admitted": route in self._by_query}
-        )
+            self._by_query.add(route)  # also when there is no turn left for the repeat: the next call begins with it
+            options["admitted"] = False
+        answer = await self._client.request(call, method, path, query=self._parameters, **options)
         if status_of(answer) in DENIED:
             self._by_query.discard(route)
-        else:
-            self._by_query.add(route)
         return answer
