@@ -18,6 +18,7 @@ from controlplane.domain.operation import Operation
 from controlplane.domain.principal import ALL
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.state import State
+from controlplane.ports.provider import ProviderError
 from controlplane.ports.store import Get, UnitOfWork, UsageQuery
 from controlplane.usecases import accounts, instances
 from controlplane.usecases.idempotency import RequestKey
@@ -125,9 +126,12 @@ def test_an_account_that_is_closed_leaves_no_disk() -> None:
     _play(scenario)
 
 
-def test_a_machine_that_does_not_stop_ends_with_the_money_for_it() -> None:
+@pytest.mark.parametrize("answers", [True, False], ids=["does not stop", "cannot be asked to stop"])
+def test_a_machine_that_does_not_stop_ends_with_the_money_for_it(answers: bool) -> None:
     async def scenario(stage: Stage) -> None:
         running = await _running(stage)
+        if not answers:
+            _refuse_stops(stage)
         budget = Budget(
             "budget_a", running.account_id, "small", running.price_nano_per_hour // 4, "USD", Period.TOTAL, 0, 0
         )
@@ -196,6 +200,13 @@ async def _terminate(stage: Stage, id: str) -> None:
     request = RequestKey("terminate", f"end-{id}", "same")
     ended = await stage.lives.call(lambda core, me: instances.terminate(core, me, id, force=False, request=request))
     assert isinstance(ended, Operation)
+
+
+def _refuse_stops(stage: Stage) -> None:
+    async def refused(machine_id: str) -> None:
+        raise ProviderError("no such route")
+
+    stage.core.providers["vastai"].stop = refused  # type: ignore[method-assign]
 
 
 def _machines(stage: Stage) -> list[Any]:

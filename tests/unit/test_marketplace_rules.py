@@ -21,6 +21,7 @@ from controlplane.ports.probe import ProbeResult
 from controlplane.ports.provider import Machine, MachineStatus, ProviderError, SshEndpoint, Stockout
 from controlplane.ports.store import Transaction, UnitOfWork
 from controlplane.reconcile.posting import post
+from controlplane.reconcile.stop import BILL_PATIENCE_S
 from controlplane.reconcile.tenure import Rows
 from controlplane.usecases import instances
 from controlplane.usecases.failure_memory import recall
@@ -433,6 +434,37 @@ async def test_a_bill_that_cannot_be_had_is_asked_for_again(lab: Lab) -> None:
     row = await lab.running()
     first_destroy_unanswered(lab)
     await instances.terminate(lab.core, CALLER, row.id, force=True, request=RequestKey("end"))
-    await lab.settled(row.id)
+    settled = await lab.settled(row.id)
     assert len(asked) == 3
     assert lab.posted(row.id, LedgerKind.PROVIDER_COST) == 12345
+    assert settled.end_at is not None
+    assert settled.end_at <= asked[0] + SECOND, "the caller waits for no bill, and pays for no wait"
+    assert settled.charged_until == settled.end_at
+    assert (await instances.operation_of(lab.core, CALLER, settled.terminate_operation_id)).done_at == settled.end_at
+
+
+@in_virtual_time
+async def test_a_bill_that_is_never_told_is_what_was_seen(lab: Lab) -> None:
+    lab.provider.capabilities = replace(lab.provider.capabilities, destroy_is_end=True)
+    asked: list[int] = []
+
+    async def bill(machine_id: str, since: int) -> int:
+        asked.append(lab.clock.now())
+        raise ProviderError("status 500")
+
+    lab.provider.bill = bill  # type: ignore[method-assign]
+    lab.work()
+    row = await lab.running()
+    sent = first_destroy_unanswered(lab)
+    await instances.terminate(lab.core, CALLER, row.id, force=True, request=RequestKey("end"))
+    ended = await lab.until(row.id, State.TERMINATED)
+    assert ended.gone_at is None
+    revisions = lab.instance(row.id).revision
+    await asyncio.sleep(BILL_PATIENCE_S / 2)
+    assert lab.instance(row.id).revision == revisions, "waiting for a bill is no news"
+    await asyncio.sleep(BILL_PATIENCE_S)
+    settled = lab.instance(row.id)
+    assert settled.gone_at == sent[0]
+    assert settled.machine_at is not None
+    assert len(asked) < 60, "it is asked less and less often"
+    assert lab.posted(row.id, LedgerKind.PROVIDER_COST) == cost(row.price_nano_per_hour, settled.machine_at, sent[0])

@@ -330,17 +330,17 @@ def _half_made(rows: Rows, attempt: Attempt, machine: Machine) -> None:
 async def _return_unusable(tenure: Tenure, instance: Instance) -> Instance | None:
     """Destroy a machine that was made but cannot be used, before the next attempt."""
     provider = provider_of(tenure.core, instance)
-    gone_at = await returned(tenure, provider, instance, grace_s=0)
-    if gone_at is None:
+    gone = await returned(tenure, provider, instance, grace_s=0)
+    if gone is None or not gone.billed:
         await tenure.apply(nothing, due_in_s=provider.capabilities.transition_poll_s)
         return None
 
-    def gone(rows: Rows) -> None:
-        rows.instance = replace(rows.instance, gone_at=min(gone_at, rows.now))
+    def settled(rows: Rows) -> None:
+        rows.instance = replace(rows.instance, gone_at=min(gone.at, rows.now))
         post(rows, tenure.core.policy)
         rows.instance = replace(
             rows.instance, gone_at=None, machine_id="", machine_at=None, cost_nano=0, cost_until=None, meter=None,
             destroy_at=None, label="",
         )  # fmt: skip
 
-    return await tenure.apply(gone)
+    return await tenure.apply(settled)

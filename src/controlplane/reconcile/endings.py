@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from controlplane.domain.operation import Failure, OperationState
 from controlplane.domain.records import replace
-from controlplane.domain.state import State
+from controlplane.domain.state import TERMINAL, State
 from controlplane.reconcile.posting import post
 from controlplane.reconcile.tenure import Rows
 from controlplane.usecases.core import Policy
@@ -29,13 +29,17 @@ def fail(
     post(rows, policy)
 
 
-def terminated(rows: Rows, policy: Policy, gone_at: int | None = None) -> None:
-    """End as wished: the provider confirmed that nothing is left since `gone_at` (or nothing was ever made)."""
+def terminated(rows: Rows, policy: Policy, gone_at: int | None = None, *, billed: bool = True) -> None:
+    """End as wished: the provider confirmed that nothing is left since `gone_at` (or nothing was ever made). Not
+    `billed`: it has ended for the caller, and its work goes on until the provider's bill for it is known."""
     row = rows.instance
-    if row.state is not State.FAILED:
+    if row.state not in TERMINAL:
         row = row.to(State.TERMINATED, rows.now, row.stop_reason, row.stop_message)
     gone_at = rows.now if gone_at is None else min(gone_at, rows.now)
-    rows.instance = replace(row, gone_at=gone_at if row.label else row.gone_at, updated_at=rows.now)
+    if billed and row.label:
+        row = replace(row, gone_at=gone_at)
+    if row != rows.instance:
+        rows.instance = replace(row, updated_at=rows.now)
     if rows.create is not None and not rows.create.done:
         reason = "CANCELLED" if row.stop_reason == "TERMINATED_BY_CALLER" else row.stop_reason
         rows.create = rows.create.finish(

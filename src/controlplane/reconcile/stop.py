@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
+
+import structlog
 
 from controlplane.domain.billing import SECOND
 from controlplane.domain.instance import Instance
@@ -20,24 +23,37 @@ from controlplane.usecases.core import Core, Policy
 SLOWEST_POLL_S = 30.0
 BILL_PATIENCE_S = 600.0  # from the end of a machine, for which its bill is asked for where nothing else can tell
 
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Nothing is left of a machine since `at`. `billed`: what it cost is known, or will not be known any better."""
+
+    at: int
+    billed: bool = True
+
 
 async def stop(tenure: Tenure, instance: Instance) -> None:
     """Ask for the destruction, or for the rest of a machine whose disk is kept; end when nothing is left."""
     core = tenure.core
     provider = provider_of(core, instance)
-    if instance.state is State.STOPPING and instance.keeps_disk and await _keep(tenure, provider, instance):
-        return
+    if instance.state is State.STOPPING and instance.keeps_disk:
+        # A budget may empty while the provider cannot be asked; then the disk is to go, too.
+        instance = await tenure.apply(lambda rows: post(rows, core.policy))
+        if instance.keeps_disk and await _keep(tenure, provider, instance):
+            return
     graceful = instance.state is State.STOPPING and not instance.stop_force
     grace_s = core.policy.stop_grace_s if graceful else 0.0
-    gone_at = await returned(tenure, provider, instance, grace_s)
-    if gone_at is not None:
-        await tenure.apply(lambda rows: endings.terminated(rows, core.policy, gone_at), due_in_s=0)
-        return
+    gone = await returned(tenure, provider, instance, grace_s)
 
-    def still(rows: Rows) -> None:
-        post(rows, core.policy)
+    def found(rows: Rows) -> None:
+        if gone is None:
+            post(rows, core.policy)
+        else:
+            endings.terminated(rows, core.policy, gone.at, billed=gone.billed)
 
-    await tenure.apply(still, due_in_s=_pause_s(core, provider, instance))
+    await tenure.apply(found, due_in_s=_pause_s(core, provider, instance))
 
 
 def _pause_s(core: Core, provider: Provider, instance: Instance) -> float:
@@ -73,8 +89,8 @@ def _kept(rows: Rows, machine: Machine, policy: Policy) -> None:
     post(rows, policy)
 
 
-async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace_s: float) -> int | None:
-    """Destroy a machine. Since when it is gone, or None while something may be left.
+async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace_s: float) -> Gone | None:
+    """Destroy a machine. None while something may be left of it.
 
     Where a destroy that arrives ends the bill, it ends when the destroy was sent, not when its answer was heard: so the
     moment is recorded before, and a machine is looked at before it is destroyed again, since the last destroy may have
@@ -83,14 +99,14 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
     core, capabilities = tenure.core, provider.capabilities
     if not (capabilities.destroy_is_end or capabilities.extend):
         done = await destroy(core, provider, instance.machine_id, grace_s=grace_s)
-        return None if done is Destruction.PENDING else core.clock.now()
+        return None if done is Destruction.PENDING else Gone(core.clock.now())
     machine: Machine | None = None
     with contextlib.suppress(ProviderError):  # one that cannot be looked at is destroyed all the same
         machine = await look(core, provider, instance)
     if machine is not None and machine.status is MachineStatus.GONE:
         row = await tenure.apply(lambda rows: metered(rows, machine))
         gone_at = machine.ended_at or row.destroy_at or core.clock.now()
-        return await _settled(tenure, provider, row, machine, gone_at)
+        return await _billed(tenure, provider, row, machine, gone_at)
     await admit(core, provider, "destroy")
     sent_at = 0
 
@@ -119,20 +135,21 @@ async def returned(tenure: Tenure, provider: Provider, instance: Instance, grace
     if done is Destruction.ABSENT and newborn(core, provider, row):
         return None
     gone_at = sent_at if done is Destruction.GONE else row.destroy_at or sent_at
-    return await _settled(tenure, provider, row, machine, gone_at)
+    return await _billed(tenure, provider, row, machine, gone_at)
 
 
-async def _settled(tenure: Tenure, provider: Provider, row: Instance, machine: Machine | None, gone_at: int) -> int:
-    """Since when it is gone. What a machine did after the last look at it, only the provider's own bill can tell: one
-    that was just seen running went on, any other may have begun or stopped."""
+async def _billed(tenure: Tenure, provider: Provider, row: Instance, machine: Machine | None, gone_at: int) -> Gone:
+    """With its bill. What a machine did after the last look at it, only the provider's own bill can tell: one that was
+    just seen running went on, any other may have begun or stopped."""
     if machine is not None and machine.status is MachineStatus.RUNNING and row.destroy_at == gone_at:
-        return gone_at
-    billed: int | None = None
+        return Gone(gone_at)
     try:
         billed = await ask(tenure.core, provider, "bill", provider.bill(row.machine_id, row.machine_at or gone_at))
-    except ProviderError:
-        if tenure.core.clock.now() - gone_at < BILL_PATIENCE_S * SECOND:
-            raise  # and is asked again; after that it is what was seen
+    except ProviderError as error:
+        log.warning("stop.bill_unknown", instance=row.id, provider=row.provider, error=str(error))
+        await tenure.apply(lambda rows: _sent(rows, gone_at))  # the next look must not find that it ended later
+        patient = tenure.core.clock.now() - gone_at < BILL_PATIENCE_S * SECOND
+        return Gone(gone_at, billed=not patient)  # after that it is what was seen
 
     def told(rows: Rows) -> None:
         meter = rows.instance.meter
@@ -141,9 +158,9 @@ async def _settled(tenure: Tenure, provider: Provider, row: Instance, machine: M
 
     if billed is not None:
         await tenure.apply(told)
-    return gone_at
+    return Gone(gone_at)
 
 
 def _sent(rows: Rows, at: int | None) -> None:
-    """With the moment of the destroy that ends it; None: the one that was about to be sent did nothing."""
+    """With the moment of the destroy that ended it; None: the one that was about to be sent did nothing."""
     rows.instance = replace(rows.instance, destroy_at=at)
