@@ -49,6 +49,7 @@ from controlplane.usecases.idempotency import RequestKey
 from controlplane.usecases.keys import KeyAuthenticator
 from controlplane.usecases.offerbook import OfferBook
 from controlplane.usecases.tokens import Tokens
+from controlplane.usecases.wishes import CreateInstance
 from controlplane.wire import event as stream_messages
 
 LAUNCH_S = 0.05
@@ -115,7 +116,7 @@ class Engine:
     async def operation(self) -> tuple[float, float]:
         """One operation; seconds to its acceptance, and to its end."""
         began = time.perf_counter()
-        wish = instances.CreateInstance(offer_id=planes.OFFER.id)
+        wish = CreateInstance(offer_id=planes.OFFER.id)
         made = await instances.create(self.core, CALLER, wish, RequestKey("create_instance"))
         accepted = time.perf_counter()
         ended = self._running[made.instance_id] = asyncio.get_running_loop().create_future()

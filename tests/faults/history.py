@@ -27,6 +27,7 @@ from controlplane.simulators.control import ledger
 from controlplane.usecases import instances, operations
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
+from controlplane.usecases.wishes import CreateInstance
 from tests.faults.checks import PLANTED, STRANGER, Evidence, broken
 from tests.faults.lives import CALLER_KEY, DEPLOYMENT, SWEEP_S, InlineThreads, Lives
 from tests.faults.markets import EPISODES, PROVIDERS, bounce, markets, quiet, strikes
@@ -132,13 +133,13 @@ class History:
         if ended is not None:
             self.accepted.append(ended.id)
 
-    def _wish(self, rng: random.Random) -> instances.CreateInstance:
+    def _wish(self, rng: random.Random) -> CreateInstance:
         gpus = tuple(rng.sample(GPUS, 4))
         providers: tuple[str, ...] = (rng.choice(PROVIDERS),) if rng.random() < 0.6 else ()
         spot = rng.random() < 0.2
         if spot:
             providers = ("vastai",)
-        return instances.CreateInstance(
+        return CreateInstance(
             requirements=Requirements(gpus, providers=providers, tier=Tier.SPOT if spot else None),
             max_price_nano_per_hour=rng.choice((None, None, 1_500_000_000, 4_000_000_000)),
             ssh_public_keys=(CALLER_KEY,), max_duration_s=rng.choice((None, None, 1800, 5400)),

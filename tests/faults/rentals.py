@@ -106,7 +106,8 @@ class Rentals:
             time.sleep(0.5)
 
 
-_EMPTY = ("NO_MATCHING_OFFER", "PROVIDER_UNAVAILABLE")
+# The market is empty, or Envoy answers for a plane that was killed: it is as good as unreachable.
+_LATER = ("NO_MATCHING_OFFER", "PROVIDER_UNAVAILABLE", "SERVER_STOPPING")
 
 
 class _Later(Exception):
@@ -117,6 +118,6 @@ def _called(call: Callable[[], Any]) -> Any:
     try:
         return call()
     except ApiError as error:
-        if error.unreachable or error.reason in _EMPTY or not error.reason:
+        if error.unreachable or error.reason in _LATER or not error.reason:
             raise _Later from None
         raise

@@ -15,6 +15,7 @@ from controlplane.simulators.marketplace import Marketplace
 from controlplane.usecases import instances
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
+from controlplane.usecases.wishes import CreateInstance
 from tests.faults.lives import CALLER_KEY, InlineThreads, Lives
 from tests.faults.markets import SimulatorClock
 from tests.simulation.world import VirtualClock
@@ -75,7 +76,7 @@ class Stage:
     async def create(self, requirements: Requirements, cap: int | None = None, **more: Any) -> Operation:
         """Accept a wish; `more` as in CreateInstance."""
         self._created += 1
-        wish = instances.CreateInstance(
+        wish = CreateInstance(
             requirements=requirements, max_price_nano_per_hour=cap, ssh_public_keys=(CALLER_KEY,), **more
         )
         request = RequestKey("create", f"req-{self._created}", "same")

@@ -13,6 +13,7 @@ from controlplane.domain.state import State
 from controlplane.usecases import instances
 from controlplane.usecases.idempotency import RequestKey
 from controlplane.usecases.machine_secrets import model_key
+from controlplane.usecases.wishes import CreateInstance
 from tests.faults.lives import CALLER_KEY
 from tests.faults.test_buying import Stage
 
@@ -22,7 +23,7 @@ IDLE_S = 300
 async def accepted(stage: Stage, **wish: Any) -> Operation:
     """A wish for the cheapest offer on demand."""
     offer = min((offer for offer in stage.core.offers), key=lambda offer: offer.price_nano_per_hour)
-    asked = instances.CreateInstance(offer_id=offer.id, ssh_public_keys=(CALLER_KEY,), **wish)
+    asked = CreateInstance(offer_id=offer.id, ssh_public_keys=(CALLER_KEY,), **wish)
     operation = await stage.lives.call(lambda core, me: instances.create(core, me, asked, RequestKey("create")))
     assert isinstance(operation, Operation)
     return operation

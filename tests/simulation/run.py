@@ -46,6 +46,7 @@ from controlplane.usecases import instances, operations
 from controlplane.usecases.core import Core, Policy
 from controlplane.usecases.idempotency import RequestKey
 from controlplane.usecases.offerbook import OfferBook
+from controlplane.usecases.wishes import CreateInstance
 from tests.simulation.invariants import INVARIANTS
 from tests.simulation.world import Faults, Market, SimProber, SimProvider, VirtualClock, VirtualLoop
 from tests.support.disk import read_disk
@@ -276,14 +277,14 @@ class Simulation:
         """Create, perhaps again under the same id, perhaps cancel, extend, terminate."""
         rng = random.Random(self.history.seed * 1000 + number)
         await asyncio.sleep(rng.random() * 60)
-        wish = instances.CreateInstance(
+        wish = CreateInstance(
             requirements=Requirements(gpu_types=("RTX 4090",)) if rng.random() < 0.8 else None,
             offer_id="", ssh_public_keys=("ssh-ed25519 a",),
             reservation_s=rng.choice((None, None, 90, 200)), idle_timeout_s=rng.choice((0, 0, 60)),
             max_duration_s=rng.choice((None, 400)),
         )  # fmt: skip
         if wish.requirements is None:
-            wish = instances.CreateInstance(offer_id="alpha-o1", ssh_public_keys=("ssh-ed25519 a",))
+            wish = CreateInstance(offer_id="alpha-o1", ssh_public_keys=("ssh-ed25519 a",))
         request = RequestKey("create", f"req-{number}", "same")
         operation = None
         for _ in range(20):

@@ -36,6 +36,7 @@ from controlplane.usecases.core import Core, Policy
 from controlplane.usecases.idempotency import RequestKey
 from controlplane.usecases.offerbook import OfferBook
 from controlplane.usecases.provider_credentials import CredentialBook
+from controlplane.usecases.wishes import CreateInstance
 from tests.simulation.world import Faults, Market, SimProber, SimProvider, VirtualClock, VirtualLoop
 from tests.support.fakes import START, FakeIds
 
@@ -113,7 +114,7 @@ class Lab:
         """Ask for a machine; the accepted instance."""
         if "requirements" in wish:
             offer_id = ""
-        made = await instances.create(self.core, CALLER, instances.CreateInstance(offer_id=offer_id, **wish), ONCE)
+        made = await instances.create(self.core, CALLER, CreateInstance(offer_id=offer_id, **wish), ONCE)
         return self.instance(made.instance_id)
 
     async def running(self, **wish: Any) -> Instance:

@@ -25,6 +25,7 @@ from controlplane.reconcile.loop import InstanceLoop, LoopTimes
 from controlplane.usecases import instances, strays
 from controlplane.usecases.idempotency import RequestKey
 from controlplane.usecases.offerbook import OfferBook
+from controlplane.usecases.wishes import CreateInstance
 from tests.simulation.world import Faults, Market
 from tests.support.fakes import START
 from tests.support.lab import CALLER, Lab, ScriptedProvider, in_virtual_time
@@ -201,7 +202,7 @@ async def test_a_market_known_through_an_accounts_credential_has_its_limit_too(l
     listed(lab, hanging)
     lab.worker = InstanceLoop(lab.core, "worker", LoopTimes(in_flight=12))
     for n in range(12):
-        await instances.create(lab.core, CALLER, instances.CreateInstance(offer_id="beta-o1"), RequestKey(f"n{n}"))
+        await instances.create(lab.core, CALLER, CreateInstance(offer_id="beta-o1"), RequestKey(f"n{n}"))
     lab.work()
     await asyncio.sleep(1)
     accepted = await lab.create()

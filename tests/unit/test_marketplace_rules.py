@@ -27,11 +27,12 @@ from controlplane.usecases import instances
 from controlplane.usecases.failure_memory import recall
 from controlplane.usecases.idempotency import RequestKey
 from controlplane.usecases.offerbook import OfferBook
+from controlplane.usecases.wishes import CreateInstance
 from tests.support.lab import CALLER, Lab, in_virtual_time
 
 ANY = Requirements(gpu_types=("RTX 4090",))
 NEVER = 10**18
-WISH = instances.CreateInstance(requirements=ANY)
+WISH = CreateInstance(requirements=ANY)
 
 
 def never_ready(lab: Lab, count: int) -> None:
@@ -179,7 +180,7 @@ async def test_keys_may_be_refused_for_as_long_as_they_take_to_install(lab: Lab)
     assert 25 * SECOND < row.end_at - refused_at < 40 * SECOND, "long before the deadline"
     accepts_from[0] = lab.clock.now() + 45 * SECOND
     assert (await instances.create(
-        lab.core, CALLER, instances.CreateInstance(requirements=ANY), RequestKey("second")
+        lab.core, CALLER, CreateInstance(requirements=ANY), RequestKey("second")
     )).id  # fmt: skip
     second = next(r for r in lab.disk.table(type(row)).values() if r.id != row.id)
     assert (await lab.until(second.id, State.RUNNING)).refused_at is None
@@ -292,7 +293,7 @@ async def test_what_could_not_be_had_rests_for_everybody_and_for_the_next_life(l
         ranking = offers.ranked(ANY, "USD", lab.clock.now())
         assert [c.offer.id for c in ranking.candidates] == ["alpha-o1", "alpha-o2", "alpha-o3"]
         assert sum(each.count for each in ranking.skipped if each.offer_id == "alpha-o0") == 1
-    named = await instances.create(lab.core, CALLER, instances.CreateInstance(offer_id="alpha-o0"), RequestKey("named"))
+    named = await instances.create(lab.core, CALLER, CreateInstance(offer_id="alpha-o0"), RequestKey("named"))
     assert (await lab.until(named.instance_id, State.RUNNING)).offer_id == "alpha-o0", "naming it overrides its rest"
     await asyncio.sleep(301)
     lab.core.offers.update("alpha", tuple(lab.provider.catalogue()), lab.clock.now())
@@ -302,7 +303,7 @@ async def test_what_could_not_be_had_rests_for_everybody_and_for_the_next_life(l
 @in_virtual_time
 async def test_two_buyers_do_not_run_for_the_same_single_unit(lab: Lab) -> None:
     offered(lab, available=1)
-    wishes = [instances.CreateInstance(requirements=ANY) for _ in range(4)]
+    wishes = [CreateInstance(requirements=ANY) for _ in range(4)]
     made = [await instances.create(lab.core, CALLER, wish, RequestKey(f"wish-{n}")) for n, wish in enumerate(wishes)]
     lab.work()
     rows = [await lab.until(operation.instance_id, State.RUNNING) for operation in made]

@@ -36,6 +36,7 @@ from controlplane.reconcile.credentials import CHECK_S, FORGET_S, INTERVAL_S, TU
 from controlplane.usecases import account_credentials, instances
 from controlplane.usecases.account_credentials import MAX_HELD, NewCredential
 from controlplane.usecases.idempotency import RequestKey
+from controlplane.usecases.wishes import CreateInstance
 from tests.simulation.world import Faults, Market, SimProvider
 from tests.support.fakes import START
 from tests.support.lab import CALLER, ONCE, Lab, in_virtual_time
@@ -258,7 +259,7 @@ async def test_another_account_buys_as_ever(lab: Lab) -> None:
     lab.work()
     await keys.add()
     await lab.put(Account("acct_b", "b", "USD", 100, START))
-    made = await instances.create(lab.core, BOB, instances.CreateInstance(offer_id="alpha-o1"), ONCE)
+    made = await instances.create(lab.core, BOB, CreateInstance(offer_id="alpha-o1"), ONCE)
     row = await lab.until(made.instance_id, State.RUNNING)
     assert row.credential_id == ""
     assert [m.label for m in lab.market.machines.values()] == [row.label]
@@ -290,7 +291,7 @@ async def test_a_secret_of_another_master_key_stops_its_account_alone(lab: Lab) 
     assert [line["event"] for line in logs] == ["credentials.unreadable"], "said once"
     refused = await lab.create()
     await lab.put(Account("acct_b", "b", "USD", 100, START))
-    other = await instances.create(lab.core, BOB, instances.CreateInstance(offer_id="alpha-o1"), ONCE)
+    other = await instances.create(lab.core, BOB, CreateInstance(offer_id="alpha-o1"), ONCE)
     await lab.until(other.instance_id, State.RUNNING)
     assert (await lab.settled(refused.id)).state is State.FAILED
     operation = lab.operation(refused.create_operation_id)
@@ -372,7 +373,7 @@ async def test_a_market_of_accounts_alone_is_seen_through_their_credentials(lab:
     row = await lab.running(offer_id="beta-o1")
     assert row.credential_id == second.id
     await lab.put(Account("acct_b", "b", "USD", 100, START))
-    refused = await instances.create(lab.core, BOB, instances.CreateInstance(offer_id="beta-o2"), ONCE)
+    refused = await instances.create(lab.core, BOB, CreateInstance(offer_id="beta-o2"), ONCE)
     assert (await lab.settled(refused.instance_id)).state is State.FAILED, "it has no credential there"
     for made in (first, second):
         await keys.revoke(made.id)

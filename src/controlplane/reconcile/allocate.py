@@ -37,7 +37,7 @@ from controlplane.ports.provider import (
 )
 from controlplane.reconcile import endings
 from controlplane.reconcile.asking import admit, launch
-from controlplane.reconcile.choosing import OUT, RETRY_LIMITED_S, Choice, choose, resting, seller, wish_at
+from controlplane.reconcile.choosing import OUT, RETRY_LIMITED_S, Choice, choose, resting
 from controlplane.reconcile.metering import metered
 from controlplane.reconcile.posting import hold_for, post
 from controlplane.reconcile.stop import returned
@@ -48,6 +48,7 @@ from controlplane.usecases.core import Core
 from controlplane.usecases.failure_memory import remember
 from controlplane.usecases.machine_secrets import jupyter_token, model_key, probe_seed
 from controlplane.usecases.offerbook import BEING_BOUGHT
+from controlplane.usecases.sellers import seller, wish_at
 
 LOOKUP_GRACE_S = 1.0  # beyond what the provider's lateness explains, before a missing label counts as "not created"
 SHUN_S = 10.0  # for how long purchases go elsewhere after a provider could not be asked

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from controlplane.domain.billing import SECOND
-from controlplane.domain.instance import Instance, Wish
+from controlplane.domain.instance import Instance
 from controlplane.domain.offer import Offer
 from controlplane.domain.operation import Attempt, Outcome, SkippedOffers
-from controlplane.domain.records import replace
-from controlplane.ports.provider import LaunchMode, Provider
 from controlplane.usecases.core import Core
+from controlplane.usecases.sellers import seller, unmet
 
 RETRY_LIMITED_S = 5.0  # for how long a provider that limited us is left alone
 OUT = "at a provider that cannot be asked at the moment"
@@ -97,9 +96,7 @@ def _shut(core: Core, instance: Instance, attempts: tuple[Attempt, ...]) -> dict
             return f"{name} refused the credential or its account cannot pay"
         if name in limited:
             return f"{name} asked to come back later"
-        if instance.wish.preserve and not provider.capabilities.stop:
-            return f"machines of {name} cannot be stopped and kept"
-        return provider.refuses(wish_at(provider, instance.wish))
+        return unmet(provider, instance.wish)
 
     return {name: reason for name in core.offers.providers if (reason := why(name))}
 
@@ -108,14 +105,3 @@ def resting(core: Core, attempts: tuple[Attempt, ...]) -> set[str]:
     """Providers that asked us to come back later, a moment ago."""
     since = core.clock.now() - int(RETRY_LIMITED_S * SECOND)
     return {a.provider for a in attempts if a.outcome is Outcome.RATE_LIMITED and (a.ended_at or 0) > since}
-
-
-def seller(core: Core, name: str, credential_id: str) -> Provider | None:
-    """Who buys at a provider: under the account's own credential where it has one."""
-    return core.credentials.provider(credential_id) if credential_id else core.providers.get(name)
-
-
-def wish_at(provider: Provider, wish: Wish) -> Wish:
-    """The wish as this provider can meet it: a machine without Jupyter is what some have."""
-    without = wish.mode == LaunchMode.JUPYTER and not provider.capabilities.jupyter
-    return replace(wish, mode=LaunchMode.SSH.value) if without else wish

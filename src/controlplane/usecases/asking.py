@@ -12,6 +12,7 @@ from controlplane.domain.instance import Instance
 from controlplane.ports.meter import Count, Timing
 from controlplane.ports.provider import Provider, ProviderError
 from controlplane.usecases.core import Core
+from controlplane.usecases.sellers import seller
 
 T = TypeVar("T")
 
@@ -19,10 +20,7 @@ T = TypeVar("T")
 def provider_of(core: Core, instance: Instance) -> Provider:
     """The provider an instance was bought from, under the credential it was bought with; ProviderError while this
     process has none such."""
-    if instance.credential_id:
-        provider = core.credentials.provider(instance.credential_id)
-    else:
-        provider = core.providers.get(instance.provider)
+    provider = seller(core, instance.provider, instance.credential_id)
     if provider is None:
         under = f" under credential {instance.credential_id}" if instance.credential_id else ""
         raise ProviderError(f"provider {instance.provider!r} is not configured{under}")

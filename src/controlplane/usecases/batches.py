@@ -16,7 +16,7 @@ from controlplane.ports.store import CountLive, Get, Load, Transaction, UnitOfWo
 from controlplane.usecases import instances, market, validation
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import AIP_155, RequestKey
-from controlplane.usecases.instances import CreateInstance
+from controlplane.usecases.wishes import CreateInstance
 
 MOST = 100
 """Machines in one call."""

@@ -21,8 +21,9 @@ from controlplane.ports.store import Get, Transaction, UnitOfWork
 from controlplane.usecases.asking import ask, provider_of
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
-from controlplane.usecases.instances import MAX_SSH_KEYS, instance_of
+from controlplane.usecases.instances import instance_of
 from controlplane.usecases.sessions import sealed_secret
+from controlplane.usecases.wishes import MAX_SSH_KEYS
 
 _SECRET = "instance key"  # what a pair is sealed for
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from controlplane.domain import ids as id_forms
 from controlplane.domain.account import Account, SshKey
-from controlplane.domain.billing import SECOND, BillingPolicy, first_hold
+from controlplane.domain.billing import SECOND, first_hold
 from controlplane.domain.budget import Budget
 from controlplane.domain.errors import (
     FailedPrecondition,
-    NotFound,
     OutOfRange,
     ResourceExhausted,
     invalid,
     not_found,
 )
-from controlplane.domain.instance import Instance, Wish
+from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation, OperationKind, OperationState
 from controlplane.domain.principal import Principal
 from controlplane.domain.records import replace
-from controlplane.domain.requirements import Requirements
 from controlplane.domain.state import TERMINAL, State
 from controlplane.domain.work import WorkItem
 from controlplane.ports.bus import Topic
@@ -29,78 +26,7 @@ from controlplane.ports.store import CountLive, Get, LiveInstances, Load, Transa
 from controlplane.usecases import market, validation
 from controlplane.usecases.core import Core
 from controlplane.usecases.idempotency import RequestKey
-
-MAX_SCRIPT = 16_384
-MAX_SSH_KEYS = 32
-RETRIES = 2
-MAX_RETRIES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class CreateInstance:
-    """The wish for one machine, as any dialect may state it; fields as in gpuplane.v1.CreateInstanceRequest."""
-
-    offer_id: str = ""
-    requirements: Requirements | None = None
-    max_price_nano_per_hour: int | None = None
-    name: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    ssh_key_ids: tuple[str, ...] = ()
-    ssh_public_keys: tuple[str, ...] = ()
-    image: str = ""
-    disk_gb: int = 0
-    mode: str = "ssh"
-    model: str = ""
-    quantization: str = ""
-    env: Mapping[str, str] = field(default_factory=dict)
-    template: str = ""
-    on_start: str = ""
-    ports: tuple[int, ...] = ()
-    max_retries: int | None = None  # None: RETRIES with requirements, 0 with an offer id
-    reservation_s: int | None = None
-    max_duration_s: int | None = None
-    idle_timeout_s: int = 0
-    billing: BillingPolicy = field(default_factory=BillingPolicy)
-    preserve: bool = False  # its disk outlives its lease, where the provider can keep it
-    sole_labels: tuple[str, ...] = ()  # no other active instance of the account may have the same values of all these
-
-    def check(self, policy_max_s: int) -> None:
-        """Raise InvalidArgument for what is wrong whatever the market looks like."""
-        if bool(self.offer_id) == (self.requirements is not None):
-            raise invalid("target", "must be exactly one of offer_id and requirements", self.offer_id or "none")
-        validation.check_name(self.name)
-        validation.check_labels(self.labels)
-        validation.check_env(self.env)
-        validation.check_count("ssh_key_ids", self.ssh_key_ids, MAX_SSH_KEYS)
-        validation.check_count("ssh_public_keys", self.ssh_public_keys, MAX_SSH_KEYS)
-        validation.check_length("image", self.image, 1024)
-        self._check_served()
-        if (size := len(self.on_start.encode())) > MAX_SCRIPT or "\0" in self.on_start:
-            raise invalid("on_start", f"must be at most {MAX_SCRIPT} bytes of text without NUL", f"{size} bytes")
-        validation.check_count("ports", self.ports, 32)
-        for index, port in enumerate(self.ports):
-            if not 1 <= port <= 65535:
-                raise invalid(f"ports[{index}]", "must be from 1 to 65535", port)
-        if self.max_retries is not None and not 0 <= self.max_retries <= MAX_RETRIES:
-            raise invalid("max_retries", f"must be from 0 to {MAX_RETRIES}", self.max_retries)
-        if not 0 <= self.disk_gb <= 10_000:
-            raise invalid("disk_gb", "must be from 1 to 10000, or 0 for the default", self.disk_gb)
-        longest = self.max_duration_s or policy_max_s
-        if longest > policy_max_s:
-            raise invalid("max_duration", f"must be at most {policy_max_s}s", f"{longest}s")
-        if self.reservation_s is not None and self.reservation_s > longest:
-            raise invalid("reservation", f"must be at most {longest}s, the hard maximum", f"{self.reservation_s}s")
-
-    def _check_served(self) -> None:
-        """A machine that serves does so by a model's name or by an image that needs none."""
-        validation.check_length("model", self.model, 255)
-        validation.check_length("quantization", self.quantization, 63)
-        if self.model and self.mode != "model":
-            raise invalid("model", "needs LAUNCH_MODE_MODEL", self.model)
-        if self.mode == "model" and not (self.model or self.image):
-            raise invalid("model", "is required for LAUNCH_MODE_MODEL without an image", self.model)
-        if self.quantization and not self.model:
-            raise invalid("quantization", "needs a model", self.quantization)
+from controlplane.usecases.wishes import CreateInstance
 
 
 async def create(
@@ -205,12 +131,7 @@ def _accepted(
         id=operation.instance_id,
         account_id=account.id,
         create_operation_id=operation.id,
-        wish=Wish(
-            offer_id=wish.offer_id, requirements=wish.requirements, max_price_nano_per_hour=cap,
-            ssh_public_keys=tuple(dict.fromkeys(public_keys)), image=wish.image, disk_gb=disk_gb, mode=wish.mode,
-            model=wish.model, quantization=wish.quantization, env=dict(wish.env), template=wish.template,
-            on_start=wish.on_start, ports=wish.ports, max_retries=_retries(wish), preserve=wish.preserve,
-        ),
+        wish=wish.recorded(cap, disk_gb, public_keys),
         billing=wish.billing,
         currency=account.currency,
         created_at=tx.now,
@@ -223,12 +144,6 @@ def _accepted(
         hard_expire_at=tx.now + hard_s * SECOND,
         idle_timeout_s=wish.idle_timeout_s,
     )  # fmt: skip
-
-
-def _retries(wish: CreateInstance) -> int:
-    if wish.max_retries is not None:
-        return wish.max_retries if wish.requirements is not None else 0
-    return RETRIES if wish.requirements is not None else 0
 
 
 async def update(
@@ -371,15 +286,3 @@ def _found(tx: Transaction, id: str) -> Instance:
     if row is None:
         raise not_found("instance", id)
     return row
-
-
-__all__ = [
-    "CreateInstance",
-    "NotFound",
-    "create",
-    "extend",
-    "instance_of",
-    "operation_of",
-    "terminate",
-    "update",
-]

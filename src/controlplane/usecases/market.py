@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from typing import TYPE_CHECKING
 
 from controlplane.domain.account import Account
 from controlplane.domain.errors import ON_THE_MARKET, FailedPrecondition, Unavailable, invalid, not_found
@@ -13,9 +12,7 @@ from controlplane.domain.requirements import Requirements
 from controlplane.domain.template import Template
 from controlplane.usecases.core import Core
 from controlplane.usecases.offer_ranking import MOST_CANDIDATES, Ranking
-
-if TYPE_CHECKING:
-    from controlplane.usecases.instances import CreateInstance
+from controlplane.usecases.wishes import CreateInstance
 
 NOT_YET_S = 2.0  # after which offers that are not known yet may be
 

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from controlplane.domain.errors import not_found
-from controlplane.domain.instance import Instance
+from controlplane.domain.instance import BUDGET_EXHAUSTED, Instance
 from controlplane.domain.operation import Operation, Outcome
 from controlplane.domain.principal import Principal
 from controlplane.domain.records import replace
@@ -21,7 +21,7 @@ from controlplane.usecases.hub import EventHub
 from controlplane.usecases.idempotency import RequestKey
 from controlplane.usecases.instances import operation_of
 
-UNOBTAINABLE = frozenset({"NO_CAPACITY", "PROVIDER_REFUSED", "BUDGET_EXHAUSTED"})
+UNOBTAINABLE = frozenset({"NO_CAPACITY", "PROVIDER_REFUSED", BUDGET_EXHAUSTED})
 """Reasons for which an instance ends although nothing went wrong with a machine."""
 
 

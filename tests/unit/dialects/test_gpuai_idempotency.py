@@ -13,6 +13,7 @@ from controlplane.api.dialects.gpuai.idempotency import RULE
 from controlplane.domain.errors import Aborted, InvalidArgument
 from controlplane.usecases import instances
 from controlplane.usecases.idempotency import FirstAnswers, RequestKey
+from controlplane.usecases.wishes import CreateInstance
 from tests.support.lab import CALLER, Lab, in_virtual_time
 
 KEY = RequestKey("gpuai.CreateInstance", "a key", "body", RULE)
@@ -20,7 +21,7 @@ KEY = RequestKey("gpuai.CreateInstance", "a key", "body", RULE)
 
 def making(lab: Lab, said: str, takes_s: float = 0.0) -> Callable[[], Awaitable[bytes]]:
     async def make() -> bytes:
-        made = await instances.create(lab.core, CALLER, instances.CreateInstance(offer_id="alpha-o1"), KEY)
+        made = await instances.create(lab.core, CALLER, CreateInstance(offer_id="alpha-o1"), KEY)
         await asyncio.sleep(takes_s)
         return f"{said} {made.instance_id}".encode()
 
@@ -62,7 +63,7 @@ async def test_two_processes_give_one_answer(lab: Lab) -> None:
 
 @in_virtual_time
 async def test_killed_between_deed_and_answer_a_repeat_asks_the_market_nothing(lab: Lab) -> None:
-    made = await instances.create(lab.core, CALLER, instances.CreateInstance(offer_id="alpha-o1"), KEY)
+    made = await instances.create(lab.core, CALLER, CreateInstance(offer_id="alpha-o1"), KEY)
 
     async def refused() -> bytes:
         raise AssertionError("the offers have moved on: it would be refused, while its machine runs")

@@ -10,6 +10,7 @@ from controlplane.api.dialects.hoonify.translate import IDEMPOTENCY
 from controlplane.domain.errors import Aborted
 from controlplane.usecases import instances
 from controlplane.usecases.idempotency import FirstAnswers, RequestKey
+from controlplane.usecases.wishes import CreateInstance
 from tests.support.lab import CALLER, Lab, in_virtual_time
 
 KEY = RequestKey("hoonify.CreateInstance", "k", "body", IDEMPOTENCY)
@@ -22,7 +23,7 @@ async def test_a_name_means_one_request_for_five_minutes(lab: Lab) -> None:
 
     async def create(key: RequestKey) -> str:
         async def make() -> bytes:
-            wish = instances.CreateInstance(offer_id="alpha-o1")
+            wish = CreateInstance(offer_id="alpha-o1")
             return (await instances.create(lab.core, CALLER, wish, key)).instance_id.encode()
 
         return (await answers.once(CALLER, key, make)).decode()

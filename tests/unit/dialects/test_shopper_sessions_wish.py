@@ -15,7 +15,7 @@ from controlplane.domain.errors import InvalidArgument, NotFound
 from controlplane.domain.instance import Wish
 from controlplane.domain.offer import Offer, Tier
 from controlplane.domain.template import Constraint, Template
-from controlplane.usecases.instances import CreateInstance
+from controlplane.usecases.wishes import CreateInstance
 from tests.support.lab import Lab, in_virtual_time
 from tests.unit.dialects.shopper_desk import ASKED
 

@@ -66,12 +66,12 @@ class Offers:
     async def list_gpu_types(self, request: pb.ListGpuTypesRequest, call: Call) -> pb.ListGpuTypesResponse:
         currency = await self._currency(call)
         vendor = request.vendor.lower()
-        market: dict[str, list[PriceRow]] = {}
+        by_type: dict[str, list[PriceRow]] = {}
         for row in self._price_rows(currency):
-            market.setdefault(row.gpu_type, []).append(row)
+            by_type.setdefault(row.gpu_type, []).append(row)
         types = []
         for known in sorted(GPUS, key=lambda gpu: (gpu.vendor, gpu.name)):
-            rows = market.get(known.name, ())
+            rows = by_type.get(known.name, ())
             if (vendor and known.vendor.lower() != vendor) or (request.offered_only and not rows):
                 continue
             lowest = min((row.lowest_nano for row in rows), default=0)

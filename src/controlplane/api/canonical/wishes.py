@@ -12,7 +12,7 @@ from controlplane.api.errors import code_of
 from controlplane.domain.errors import PlaneError, invalid
 from controlplane.usecases import batches
 from controlplane.usecases.core import Core
-from controlplane.usecases.instances import CreateInstance
+from controlplane.usecases.wishes import CreateInstance
 from controlplane.wire.common import nano_of, seconds_of
 from controlplane.wire.instance import MODES_BACK
 from controlplane.wire.offer import requirements_of

@@ -24,6 +24,7 @@ from controlplane.ports.store import InstanceQuery
 from controlplane.usecases import instances
 from controlplane.usecases.idempotency import FirstAnswers
 from controlplane.usecases.pages import read_page
+from controlplane.usecases.wishes import CreateInstance
 from controlplane.wire.instance import instance_message
 from controlplane.wire.operation import operation_message
 
@@ -50,7 +51,7 @@ class Instances:
 
         return _accepted(call, await self._answers.once(call.principal, key, make, self._again(call)))
 
-    def _wish(self, request: pb.CreateInstanceRequest) -> instances.CreateInstance:
+    def _wish(self, request: pb.CreateInstanceRequest) -> CreateInstance:
         if not request.gpu_type:
             raise invalid("gpu_type", "is required", "")
         types = gpu_types(request.gpu_type, self._core.offers)
@@ -59,7 +60,7 @@ class Instances:
             rule = f"must be from 1 to {_MAX_GPUS}, and 1 for {CPU}"
             raise invalid("gpu_count", rule, request.gpu_count)
         region, providers = place_of(request.region, self._core.providers) if request.HasField("region") else (None, ())
-        return instances.CreateInstance(
+        return CreateInstance(
             requirements=Requirements(
                 gpu_types=types,
                 gpu_count=0 if types == (CPU,) else request.gpu_count,  # a machine without GPU has none, not one

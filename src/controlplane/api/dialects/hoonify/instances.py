@@ -35,6 +35,7 @@ from controlplane.ports.store import InstanceQuery
 from controlplane.usecases import instances
 from controlplane.usecases.idempotency import FirstAnswers, RequestKey
 from controlplane.usecases.machine_secrets import jupyter_token
+from controlplane.usecases.wishes import CreateInstance
 from controlplane.wire.instance import JUPYTER, instance_message
 
 _WRITE = "instances:write"
@@ -70,7 +71,7 @@ class Instances:
         call.set_http_status(201)
         return answer
 
-    async def _wish(self, request: pb.CreateInstanceRequest, call: Call) -> instances.CreateInstance:
+    async def _wish(self, request: pb.CreateInstanceRequest, call: Call) -> CreateInstance:
         offers, test = self._core.offers, is_test_key(call)
         gpu_type = catalog.gpu_type_of(request.sku, offers)
         wanted = catalog.requirements(
@@ -89,7 +90,7 @@ class Instances:
                 raise invalid("duration_hours", f"must be at most {longest_s / HOUR_S:g}", request.duration_hours)
         currency = await currency_of(self._core, call.principal)
         catalog.check_capacity(request.sku, request.gpus, wanted, offers.matching(wanted, currency))
-        return instances.CreateInstance(
+        return CreateInstance(
             requirements=wanted,
             labels=dict(request.labels),
             ssh_public_keys=tuple(request.ssh_keys),

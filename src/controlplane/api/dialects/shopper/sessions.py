@@ -45,9 +45,9 @@ from controlplane.ports.key_pairs import KeyPair
 from controlplane.ports.store import InstanceQuery
 from controlplane.usecases import instance_keys, instances, sessions
 from controlplane.usecases.idempotency import SECRET_REPLAY_S, FirstAnswers, RequestIdRule, RequestKey
-from controlplane.usecases.instances import CreateInstance
 from controlplane.usecases.machine_secrets import model_key
 from controlplane.usecases.turns import Turns
+from controlplane.usecases.wishes import CreateInstance
 from controlplane.wire.common import micros
 from controlplane.wire.instance import instance_message
 

@@ -9,14 +9,14 @@ from controlplane.api.dialects.shopper.sessions_view import label
 from controlplane.api.dialects.shopper.translate import CONSUMER, HOUR_S
 from controlplane.domain import disk_estimate
 from controlplane.domain.errors import InvalidArgument, invalid, not_found
-from controlplane.domain.instance import Wish
 from controlplane.domain.offer import Offer, Tier
 from controlplane.domain.requirements import Requirements
 from controlplane.domain.template import Template
 from controlplane.ports.provider import LaunchMode
 from controlplane.usecases import validation
 from controlplane.usecases.core import Core
-from controlplane.usecases.instances import CreateInstance
+from controlplane.usecases.sellers import seller_for, unmet
+from controlplane.usecases.wishes import CreateInstance
 
 REQUIRED = ("consumer_id", "offer_id", "workload_type", "reservation_hours")
 WORKLOADS = (
@@ -157,26 +157,13 @@ def _check_disk(request: pb.CreateSessionRequest, template: Template | None) -> 
 
 def _check_provider(core: Core, account_id: str, offer: Offer, wish: CreateInstance) -> None:
     """Refuse what no machine of the provider can be, whatever the offer."""
-    credential = core.credentials.of(account_id, offer.provider)
-    provider = core.credentials.provider(credential) if credential else core.providers.get(offer.provider)
+    provider = seller_for(core, account_id, offer.provider)
     if provider is None:
         return  # its attempt will say so
     if wish.preserve and not provider.capabilities.stop:
         rule = f"must be {DESTROY} at {offer.provider}, whose machines cannot be stopped and kept"
         raise invalid("storage_policy", rule, PRESERVE)
-    why = provider.refuses(
-        Wish(
-            image=wish.image,
-            disk_gb=wish.disk_gb,
-            mode=wish.mode,
-            model=wish.model,
-            quantization=wish.quantization,
-            template=wish.template,
-            on_start=wish.on_start,
-            ports=wish.ports,
-        )
-    )
-    if why:
+    if why := unmet(provider, wish.recorded()):
         raise invalid("offer_id", f"cannot be had with this request: {why}", offer.id)
 
 
