@@ -69,6 +69,13 @@ def nothing_lost(seen: Evidence) -> Iterable[str]:
         yield from check(seen.disk, [], seen.accepted)
 
 
+def all_settled(seen: Evidence) -> Iterable[str]:
+    """Nothing is left to do: every instance has ended, its machine is gone and its bill is known."""
+    for row in seen.disk.table(Instance).values():
+        if not row.settled:
+            yield f"{row.id} is not settled: {row.state}, attempt {row.attempt} at {row.provider or 'no provider'}"
+
+
 def asked_once(seen: Evidence) -> Iterable[str]:
     """At most one create request for any label."""
     for name, calls in seen.journals.items():
@@ -166,7 +173,7 @@ def _prices(disk: MemoryDisk) -> dict[tuple[str, int], int]:
 
 
 CHECKS: tuple[Callable[[Evidence], Iterable[str]], ...] = (
-    nothing_lost, asked_once, never_two, nothing_left, strangers_spared, costs_agree,
+    nothing_lost, all_settled, asked_once, never_two, nothing_left, strangers_spared, costs_agree,
 )  # fmt: skip
 
 

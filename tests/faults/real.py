@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from controlplane.adapters.store.memory import MemoryDisk
 from controlplane.domain.instance import Instance
 from controlplane.domain.operation import Operation
 from tests.chaos.campaign import read_postgres
@@ -171,12 +172,14 @@ class Campaign:
             self._plane.start(port=self._port)
 
     def _come_to_rest(self, rentals: Rentals) -> None:
-        """Every instance ended and every operation too, and then two sweeps past the longest grace."""
+        """Every instance ended and every bill known, and then two sweeps past the longest grace."""
         request = pb.ListInstancesRequest(page_size=1000)
         with contextlib.suppress(AssertionError):
             eventually(lambda: not [
                 row for row in rentals.client.instances.ListInstances(request).instances if row.state not in _ENDED
             ], REST_S, every_s=1.0)  # fmt: skip
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: all(row.settled for row in self._disk().table(Instance).values()), REST_S, every_s=5.0)
         with contextlib.suppress(AssertionError):
             eventually(self._nothing_alive, REST_S, every_s=1.0)
 
@@ -190,12 +193,14 @@ class Campaign:
             if m["ended_at"] is None and not m["label"].startswith(STRANGER)
         ]
 
+    def _disk(self) -> MemoryDisk:
+        if self._postgres is not None:
+            return asyncio.run(read_postgres(self._postgres.url("plane")))
+        return read_disk(self._plane.state / "gpuplane.db")
+
     def _judge(self, rentals: Rentals) -> None:
         verdict = self.verdict
-        if self._postgres is not None:
-            disk = asyncio.run(read_postgres(self._postgres.url("plane")))
-        else:
-            disk = read_disk(self._plane.state / "gpuplane.db")
+        disk = self._disk()
         deployment = next(iter(disk.table(Instance).values())).label.split("-")[1] if disk.table(Instance) else ""
         ledgers = {name: simulator.ask("ledger") for name, simulator in self._simulators.items()}
         journals = {name: simulator.ask("journal")["calls"] for name, simulator in self._simulators.items()}

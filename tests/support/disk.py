@@ -15,7 +15,7 @@ from controlplane.domain.events import Event, EventKind
 
 
 def read_disk(path: Path) -> MemoryDisk:
-    """All rows and events of a database that no plane writes at the moment."""
+    """All rows and events of a database. While a plane writes it, each table is as of its own moment."""
     disk, sql = MemoryDisk(), Statements("sqlite")
     with contextlib.closing(sqlite3.connect(path)) as database:
         for record in tables.BY_RECORD:
