@@ -21,7 +21,7 @@ PROBE_COMMAND = "gpuplane-probe"  # what a control plane runs to see that a mach
 
 @dataclass(slots=True)
 class _Box:
-    """One machine's place. The port is bound and refuses connections until somebody listens on it."""
+    """One machine's place. `port` keeps its address, and never listens: who does so binds the same address again."""
 
     tenancy: Tenancy
     port: socket.socket
@@ -69,22 +69,22 @@ class FakeMachines:
     async def _fit(self, tenancy: Tenancy) -> None:
         box = self._boxes.get(tenancy.machine_id)
         if box is None:
-            port = socket.socket()
-            port.bind((self._bind, 0))
+            port = _bound((self._bind, 0))
             box = _Box(tenancy, port, asyncssh.generate_private_key("ssh-ed25519"))
             self._boxes[tenancy.machine_id] = box
         box.tenancy = tenancy
         if tenancy.listening and box.acceptor is None:
             await self._open(box)
         elif not tenancy.listening and box.acceptor is not None:
-            await self._shut(box)
+            await _shut(box)  # the port refuses connections again, as that of a stopped machine does
 
     async def _open(self, box: _Box) -> None:
+        door = _bound(box.port.getsockname()[:2])
         if box.tenancy.service is not None:
-            box.acceptor = await serve(box.port.dup(), box.tenancy.service)
+            box.acceptor = await serve(door, box.tenancy.service)
             return
         box.acceptor = await asyncssh.listen(
-            sock=box.port.dup(),
+            sock=door,
             server_factory=lambda: _Door(box),
             server_host_keys=[box.host_key],
             process_factory=_answer,
@@ -93,14 +93,6 @@ class FakeMachines:
             login_timeout=30,
             server_version="simulated",
         )
-
-    async def _shut(self, box: _Box) -> None:
-        """Refuse connections again, at the same port, as a stopped machine does."""
-        address = box.port.getsockname()[:2]
-        await _clear(box)
-        box.acceptor, box.port = None, socket.socket()
-        box.port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        box.port.bind(address)
 
 
 class _Door(asyncssh.SSHServer):
@@ -128,7 +120,20 @@ async def _answer(process: asyncssh.SSHServerProcess[str]) -> None:
 
 
 async def _clear(box: _Box) -> None:
+    await _shut(box)
+    box.port.close()
+
+
+async def _shut(box: _Box) -> None:
     if box.acceptor is not None:
         box.acceptor.close()
         await box.acceptor.wait_closed()
-    box.port.close()
+        box.acceptor = None
+
+
+def _bound(address: tuple[str, int]) -> socket.socket:
+    """A socket at an address that others of ours may have too, and connections that were made there."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind(address)
+    return made

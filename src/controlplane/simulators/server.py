@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import h11
+import structlog
 
 from controlplane.simulators.control import PREFIX, control
 from controlplane.simulators.marketplace import Marketplace
@@ -19,6 +20,9 @@ _READ = 64 * 1024
 _BODY_LIMIT = 4 << 20
 _IDLE_S = 75.0
 _TEND_S = 0.1
+_FAILED_S = 1.0  # until machines that could not be tended are tended again
+log = structlog.get_logger()
+
 _HEADERS_OF_SERVER = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 
 
@@ -53,7 +57,11 @@ class SimulatorServer:
 
     async def _tend(self) -> None:
         while True:
-            await self.market.premises.tend(self.market.tenancies())
+            try:
+                await self.market.premises.tend(self.market.tenancies())
+            except Exception:  # without machines the marketplace would go on selling what nobody can use
+                log.exception("simulator.machines_failed")
+                await asyncio.sleep(_FAILED_S)
             await asyncio.sleep(_TEND_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest
 from controlplane.sandbox.host import Host
 from controlplane.simulators.clock import SystemClock
 from controlplane.simulators.fake_machines import FakeMachines
-from controlplane.simulators.machines import Premises
+from controlplane.simulators.machines import Premises, Tenancy
 from controlplane.simulators.sandbox_machines import SandboxMachines
 from controlplane.simulators.server import SimulatorServer
 from controlplane.simulators.vastai import VastMarketplace
@@ -171,6 +171,43 @@ async def test_a_fake_machine_refuses_connections_then_keys_then_lets_in() -> No
         async with asyncio.timeout(_PATIENCE_S):
             while not await lets_in(address, key):
                 await asyncio.sleep(0.05)
+
+
+async def test_a_fake_machine_that_was_used_goes_away_and_comes_back() -> None:
+    async with running(FakeMachines()) as market:
+        await market.configure(boot_s=0)
+        key, line = pair()
+        instance = await market.create(line)
+        address = await market.address(instance)
+        await log_in(address, key, "true")
+        async with asyncssh.connect(*address, username="root", client_keys=[key], known_hosts=None):
+            await market.http.put(f"/api/v0/instances/{instance}/", json={"state": "stopped"})
+            async with asyncio.timeout(_PATIENCE_S):
+                while await is_open(address):
+                    await asyncio.sleep(0.05)
+        await market.http.put(f"/api/v0/instances/{instance}/", json={"state": "running"})
+        async with asyncio.timeout(_PATIENCE_S):
+            while not await is_open(address):
+                await asyncio.sleep(0.05)
+        await log_in(address, key, "true")
+
+
+async def test_a_machine_that_cannot_be_tended_leaves_the_others_theirs() -> None:
+    class Clumsy(FakeMachines):
+        failures = 0
+
+        async def tend(self, tenancies: Sequence[Tenancy]) -> None:
+            if tenancies and not self.failures:
+                self.failures += 1
+                raise OSError("no port left")
+            await super().tend(tenancies)
+
+    premises = Clumsy()
+    async with running(premises) as market:
+        await market.configure(boot_s=0)
+        key, line = pair()
+        await log_in(await market.address(await market.create(line)), key, "true")
+    assert premises.failures == 1
 
 
 async def test_a_sandbox_has_a_real_shell(tmp_path: Path) -> None:
