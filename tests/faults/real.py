@@ -34,6 +34,7 @@ from tests.support.postgres import PostgresServer
 
 SWEEP_S = 5.0
 REST_S = 300.0
+LEAST_USED = 1 / 3  # of the callers: where fewer get a machine to use, little of its life was tried
 SHARES = {"vastai": 0.1, "tensordock": 0.7, "ionet": 0.2}
 """Vast.ai lets nobody search, and so buy, more often than ten
 times a minute, and a plane that is killed all the time asks io.net for its stock all the time."""
@@ -220,6 +221,8 @@ class Campaign:
         for name, calls in journals.items():
             verdict.struck += strikes(name, calls)
         verdict.ended, verdict.accepted = rentals.ended, len(rentals.accepted)
+        if self._order.least and verdict.ended["SUCCEEDED"] < self._order.callers * LEAST_USED:
+            verdict.broken.append(f"only {verdict.ended['SUCCEEDED']} of {self._order.callers} callers got a machine")
 
 
 _ENDED = (pb.INSTANCE_STATE_TERMINATED, pb.INSTANCE_STATE_FAILED)
