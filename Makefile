@@ -16,8 +16,9 @@ demo: setup ## rent a machine on this host and show everything
 up: setup ## run the plane in the foreground
 	.venv/bin/gpuplane up
 
+# In the order of their names: xdist would begin with the files of many short tests and end in one that mostly waits.
 test: setup ## everything that must hold, within ten minutes on two cores
-	$(PY) -m pytest -q -n 2 --dist loadfile -m 'not slow and not scale' tests
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not scale' tests
 	$(MAKE) --no-print-directory lint
 
 campaign: setup .fidelity/venv/bin/vastai ## the long runs
