@@ -296,7 +296,11 @@ class Plane:
         found += [f"mount: {line}" for line in Path("/proc/self/mountinfo").read_text().splitlines() if folder in line]
         loops = Path("/sys/block").glob("loop*/loop/backing_file")
         found += [f"loop: {path}" for path in loops if folder in _text(path)]
-        return found + [f"group: {path}" for path in Path("/sys/fs/cgroup").glob(f"**/{PARENT}/{tag}.*")]
+        # Unlike glob, walk lets other planes' groups vanish under it.
+        parents = [(at, groups) for at, groups, _ in os.walk("/sys/fs/cgroup") if Path(at).name == PARENT]
+        return found + [
+            f"group: {parent}/{one}" for parent, ones in parents for one in ones if one.startswith(f"{tag}.")
+        ]
 
     def close(self) -> None:
         """End everything, remove the folder; fails when something of it cannot be ended."""
