@@ -75,6 +75,20 @@ def first_destroy_unanswered(lab: Lab) -> list[int]:
     return sent
 
 
+def billed(lab: Lab, nano: int, after: int) -> list[int]:
+    """The bill of a machine cannot be had so many times. When it was asked for."""
+    asked: list[int] = []
+
+    async def bill(machine_id: str, since: int) -> int:
+        asked.append(lab.clock.now())
+        if len(asked) <= after:
+            raise ProviderError("status 500")
+        return nano
+
+    lab.provider.bill = bill  # type: ignore[method-assign]
+    return asked
+
+
 def answered(lab: Lab, probe: Callable[[SshEndpoint], ProbeResult]) -> None:
     """Machines' SSH servers answer as `probe` says."""
 
@@ -421,15 +435,7 @@ async def test_a_machine_that_was_gone_before_its_last_entry_ended_is_corrected(
 @in_virtual_time
 async def test_a_bill_that_cannot_be_had_is_asked_for_again(lab: Lab) -> None:
     lab.provider.capabilities = replace(lab.provider.capabilities, destroy_is_end=True)
-    asked: list[int] = []
-
-    async def bill(machine_id: str, since: int) -> int:
-        asked.append(lab.clock.now())
-        if len(asked) < 3:
-            raise ProviderError("status 500")
-        return 12345
-
-    lab.provider.bill = bill  # type: ignore[method-assign]
+    asked = billed(lab, 12345, after=2)
     offered(lab, standby_nano_per_hour=1)
     lab.work()
     row = await lab.running()
@@ -447,13 +453,7 @@ async def test_a_bill_that_cannot_be_had_is_asked_for_again(lab: Lab) -> None:
 @in_virtual_time
 async def test_a_bill_that_is_never_told_is_what_was_seen(lab: Lab) -> None:
     lab.provider.capabilities = replace(lab.provider.capabilities, destroy_is_end=True)
-    asked: list[int] = []
-
-    async def bill(machine_id: str, since: int) -> int:
-        asked.append(lab.clock.now())
-        raise ProviderError("status 500")
-
-    lab.provider.bill = bill  # type: ignore[method-assign]
+    asked = billed(lab, 12345, after=NEVER)
     lab.work()
     row = await lab.running()
     sent = first_destroy_unanswered(lab)

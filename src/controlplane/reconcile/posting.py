@@ -50,7 +50,7 @@ def _post_cost(rows: Rows, interval: int) -> None:
     start = row.cost_until if row.cost_until is not None else row.machine_at
     if row.machine_at is None or start is None:
         return
-    if row.gone_at is None and (until <= start or until - start < interval):
+    if row.gone_at is None and until - start < interval:
         return
     posted = row.cost_nano
     # A machine may have been gone before the last entry's end: what is too much or too little then stands there.

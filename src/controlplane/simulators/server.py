@@ -21,9 +21,9 @@ _BODY_LIMIT = 4 << 20
 _IDLE_S = 75.0
 _TEND_S = 0.1
 _FAILED_S = 1.0  # until machines that could not be tended are tended again
-log = structlog.get_logger()
-
 _HEADERS_OF_SERVER = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+
+log = structlog.get_logger()
 
 
 class SimulatorServer:

@@ -31,7 +31,7 @@ class Access:
             if settings.authorization_id
             else None
         )
-        self._by_query: set[str] = set()  # first parts of paths that took the credential only so
+        self._by_query: set[str] = set()  # first parts of paths that refused the bearer
 
     async def request(self, call: str, method: str, path: str, **options: Any) -> Answer:
         """As `MarketplaceClient.request`."""

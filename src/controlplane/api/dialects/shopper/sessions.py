@@ -38,7 +38,7 @@ from controlplane.domain.errors import (
     invalid,
     not_found,
 )
-from controlplane.domain.instance import Instance
+from controlplane.domain.instance import BUDGET_EXHAUSTED, Instance
 from controlplane.domain.operation import Operation, Outcome
 from controlplane.domain.state import TERMINAL, State
 from controlplane.ports.key_pairs import KeyPair
@@ -154,7 +154,7 @@ class Sessions:
         assert failure is not None, f"operation {operation.id} ended without a machine and without a reason"
         if failure.reason == "NO_CAPACITY":
             return StaleInventory(request.offer_id, request.offer_id.partition("-")[0])  # ids begin with it
-        if failure.reason == "BUDGET_EXHAUSTED":
+        if failure.reason == BUDGET_EXHAUSTED:
             return ResourceExhausted(failure.message)
         if operation.attempts and operation.attempts[-1].outcome is Outcome.REJECTED:
             return InvalidRequest(failure.message)
